@@ -1,0 +1,53 @@
+/** How a certificate covers an address: by rfc822Name or by dNSName (Applicability Statement §4). */
+export type Binding = 'address' | 'domain'
+
+/** What a certificate is wanted for: to encrypt to its owner, or as the signer of a message. */
+export type CertificatePurpose = 'encrypt' | 'sign'
+
+/**
+ * Why a certificate is not trusted. Ranked from vague to telling: of several paths the verdict shows the failure that got
+ * furthest (see `trust/validate-chain.ts`).
+ */
+export type DistrustCode =
+  | 'unreadable'
+  | 'no-path'
+  | 'address-not-bound'
+  | 'algorithm-refused'
+  | 'key-too-small'
+  | 'not-yet-valid'
+  | 'expired'
+  | 'key-usage'
+  | 'extended-key-usage'
+  | 'critical-extension'
+  | 'not-a-ca'
+  | 'path-too-long'
+  | 'name-constraints'
+  | 'bad-signature'
+  | 'anchor-expired'
+  | 'budget-exceeded'
+  | 'revoked'
+  | 'revocation-unknown'
+
+export type TrustVerdict =
+  | {
+      readonly trusted: true
+      readonly binding: Binding
+      /** SHA-256 fingerprints, leaf first, anchor last. */
+      readonly path: readonly string[]
+    }
+  | {
+      readonly trusted: false
+      readonly code: DistrustCode
+      readonly because: string
+      readonly path: readonly string[]
+    }
+
+/** One line of the answer to “where does trust in this address come from?”; kept with each transmission. */
+export interface TraceStep {
+  /** Milliseconds since the look-up began. */
+  readonly afterMs: number
+  readonly step: string
+  readonly outcome: 'found' | 'nothing' | 'failed' | 'trusted' | 'refused' | 'skipped'
+  /** What was asked, where, and what came back; names and numbers only, no PHI beyond the Direct address itself. */
+  readonly detail: string
+}
