@@ -135,7 +135,7 @@ const statements = [
     -- HMACs under installation.blind_key: found again by somebody who knows the identifier, unreadable otherwise.
     patient_keys bytea[] NOT NULL DEFAULT '{}',
     encounter_key bytea,
-    outcome text NOT NULL CHECK (outcome IN ('matched', 'not-permitted', 'held', 'no-authorization', 'cancel')),
+    outcome text NOT NULL CHECK (outcome IN ('matched', 'not-permitted', 'held', 'no-authorization', 'cancel', 'cancelled')),
     because text NOT NULL,
     decided_at timestamptz NOT NULL,
     UNIQUE (message_id)
@@ -192,6 +192,10 @@ const statements = [
      WHERE event_id IS NOT NULL`,
   `CREATE UNIQUE INDEX transmission_once_per_request ON transmission (authorization_id, lower(destination))
      WHERE cause = 'request' AND state NOT IN ('failed', 'withdrawn', 'cancelled')`,
+  // The same event of the same visit told again in another message is the same event.
+  `CREATE UNIQUE INDEX transmission_once_per_visit
+     ON transmission (encounter_key, cause, occurred_at, authorization_id, lower(destination))
+     WHERE encounter_key IS NOT NULL AND state NOT IN ('failed', 'withdrawn', 'cancelled')`,
   `CREATE UNIQUE INDEX transmission_message_id ON transmission (message_id) WHERE message_id IS NOT NULL`,
   `CREATE INDEX transmission_authorization ON transmission (authorization_id, created_at)`,
   // Revocation and cancels reach unsent work through these two; finished rows leave them.
@@ -199,8 +203,8 @@ const statements = [
      WHERE state IN ('waiting', 'preparing', 'sealed', 'held')`,
   `CREATE INDEX transmission_unsent_encounter ON transmission (encounter_key)
      WHERE encounter_key IS NOT NULL AND state IN ('waiting', 'preparing', 'sealed', 'held')`,
-  `CREATE INDEX transmission_open ON transmission (state, changed_at)
-     WHERE state NOT IN ('delivered', 'failed', 'withdrawn', 'cancelled')`,
+  // What has to be looked at and when; finished and held rows are not in it.
+  `CREATE INDEX transmission_due ON transmission (due_at) WHERE due_at IS NOT NULL`,
   // What happened to it, in order; the story that “explain” tells.
   `CREATE TABLE occurrence (
     transmission_id uuid NOT NULL REFERENCES transmission,

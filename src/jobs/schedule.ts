@@ -1,0 +1,33 @@
+import type { Query } from '../store/query.ts'
+
+/** The jobs there are. Each takes ids only: what to do is read from the database when it runs. */
+export type Job =
+  /** Take a transmission one step further, whichever is next. */
+  | { readonly task: 'step'; readonly transmissionId: string; readonly dueAt: Date }
+  /** Open an inbound message that was stored. */
+  | { readonly task: 'open-mail'; readonly mailId: string; readonly dueAt: Date }
+
+/** Retries for what is thrown unexpectedly (database away, a bug); what the rooms know to fail has its own plan. */
+const attemptsMax = 25
+
+/**
+ * Schedules jobs in the transaction of what made them necessary. A job has the key of what it is about: scheduling it
+ * again moves it instead of adding a second one.
+ */
+export async function schedule(query: Query, jobs: readonly Job[]): Promise<void> {
+  if (jobs.length === 0) return
+  await query(
+    `SELECT count(*) FROM graphile_worker.add_jobs((
+       SELECT array_agg(ROW(task, payload::json, NULL, run_at, ${attemptsMax}, key, NULL, NULL)::graphile_worker.job_spec)
+       FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS job (task, payload, run_at, key)))`,
+    [jobs.map((job) => job.task), jobs.map(payloadOf), jobs.map((job) => job.dueAt), jobs.map(keyOf)],
+  )
+}
+
+function keyOf(job: Job): string {
+  return job.task === 'step' ? `transmission:${job.transmissionId}` : `mail:${job.mailId}`
+}
+
+function payloadOf(job: Job): string {
+  return JSON.stringify(job.task === 'step' ? { transmissionId: job.transmissionId } : { mailId: job.mailId })
+}

@@ -1,0 +1,217 @@
+import { randomUUID } from 'node:crypto'
+import type { DataSource } from 'typeorm'
+import type { AuthorizationChange, AuthorizationRequest } from '../authorizations/request.ts'
+import type { Authorization } from '../domain/authorization.ts'
+import { schedule } from '../jobs/schedule.ts'
+import { appendAudit } from '../store/audit.ts'
+import {
+  insertAuthorization,
+  lockAuthorization,
+  markRevoked,
+  updateAuthorization,
+} from '../store/authorizations.ts'
+import { inTransaction, type Query } from '../store/query.ts'
+import {
+  insertTransmissions,
+  lockTransmission,
+  recordOccurrence,
+  type NewTransmission,
+} from '../store/transmissions.ts'
+
+export interface AuthorizePorts {
+  readonly dataSource: DataSource
+  readonly deliveryRequested: boolean
+  readonly now: () => Date
+}
+
+/** The patient’s request is stored; a `once` request starts its transmissions in the same transaction. */
+export function authorize(
+  ports: AuthorizePorts,
+  request: AuthorizationRequest,
+  actor: string,
+): Promise<Authorization> {
+  return inTransaction(ports.dataSource, async (query) => {
+    const at = ports.now()
+    const authorization = await insertAuthorization(query, request, actor, at)
+    await appendAudit(query, [
+      {
+        at,
+        actor,
+        action: 'authorization-created',
+        subject: `authorization:${authorization.id}`,
+        authorizationId: authorization.id,
+        detail: standing(authorization),
+      },
+    ])
+    await pushOnce(ports, query, authorization, at)
+    return authorization
+  })
+}
+
+export type AuthorizationOutcome =
+  | { readonly outcome: 'done'; readonly authorization: Authorization }
+  | { readonly outcome: 'unknown' }
+  | { readonly outcome: 'revoked'; readonly authorization: Authorization }
+  | { readonly outcome: 'conflict'; readonly because: string }
+
+/** Changes how often, where to and on what. Work on its way to a removed destination stops with the next judgement, at the latest. */
+export function change(
+  ports: AuthorizePorts,
+  id: string,
+  wanted: AuthorizationChange,
+  actor: string,
+): Promise<AuthorizationOutcome> {
+  return inTransaction(ports.dataSource, async (query): Promise<AuthorizationOutcome> => {
+    const at = ports.now()
+    const before = await lockAuthorization(query, id, 'UPDATE')
+    if (before === undefined) return { outcome: 'unknown' }
+    if (before.revokedAt !== undefined) return { outcome: 'revoked', authorization: before }
+    const because = impossible(before, wanted)
+    if (because !== undefined) return { outcome: 'conflict', because }
+    const authorization = await updateAuthorization(query, before, wanted, actor, at)
+    await appendAudit(query, [
+      {
+        at,
+        actor,
+        action: 'authorization-changed',
+        subject: `authorization:${id}`,
+        authorizationId: id,
+        detail: { before: standing(before), after: standing(authorization) },
+      },
+    ])
+    await stopUnsent(
+      query,
+      authorization,
+      actor,
+      at,
+      'destination-removed',
+      'the patient removed this destination',
+      (destination) =>
+        !authorization.destinations.some(
+          ({ address }) => address.toLowerCase() === destination.toLowerCase(),
+        ),
+    )
+    await pushOnce(ports, query, authorization, at)
+    return { outcome: 'done', authorization }
+  })
+}
+
+/** Prospective and immediate: everything that has not left is cancelled in the transaction that revokes. */
+export function revoke(
+  ports: AuthorizePorts,
+  id: string,
+  because: string | undefined,
+  actor: string,
+): Promise<AuthorizationOutcome> {
+  return inTransaction(ports.dataSource, async (query): Promise<AuthorizationOutcome> => {
+    const at = ports.now()
+    const before = await lockAuthorization(query, id, 'UPDATE')
+    if (before === undefined) return { outcome: 'unknown' }
+    if (before.revokedAt !== undefined) return { outcome: 'revoked', authorization: before }
+    const authorization = await markRevoked(query, before, actor, because, at)
+    await appendAudit(query, [
+      {
+        at,
+        actor,
+        action: 'authorization-revoked',
+        subject: `authorization:${id}`,
+        authorizationId: id,
+        detail: { version: authorization.version, ...(because === undefined ? {} : { because }) },
+      },
+    ])
+    await stopUnsent(query, authorization, actor, at, 'revoked', 'the authorization was revoked', () => true)
+    return { outcome: 'done', authorization }
+  })
+}
+
+function impossible(before: Authorization, wanted: AuthorizationChange): string | undefined {
+  const frequency = wanted.frequency ?? before.frequency
+  const triggers = wanted.triggers ?? before.triggers
+  if (frequency.type === 'continuous' && triggers.length === 0)
+    return 'a continuous authorization needs at least one trigger: give triggers along with the frequency'
+  const validUntil = wanted.validUntil === undefined ? before.validUntil : (wanted.validUntil ?? undefined)
+  if (validUntil !== undefined && validUntil <= before.validFrom)
+    return 'validUntil must be later than validFrom'
+  return undefined
+}
+
+/** One push per destination of a `once` authorization; one that is there already is not made again. */
+async function pushOnce(
+  ports: AuthorizePorts,
+  query: Query,
+  authorization: Authorization,
+  at: Date,
+): Promise<void> {
+  if (authorization.frequency.type !== 'once') return
+  const dueAt = authorization.validFrom > at ? authorization.validFrom : at
+  const rows = authorization.destinations.map(({ address }): NewTransmission => ({
+    id: randomUUID(),
+    authorizationId: authorization.id,
+    authorizationVersion: authorization.version,
+    destination: address,
+    cause: 'request',
+    eventId: null,
+    occurredAt: at,
+    state: 'waiting',
+    code: null,
+    because: null,
+    dueAt,
+    encounterKey: null,
+    deliveryRequested: ports.deliveryRequested,
+  }))
+  const inserted = await insertTransmissions(query, rows, at)
+  await schedule(
+    query,
+    [...inserted].map((transmissionId) => ({ task: 'step' as const, transmissionId, dueAt })),
+  )
+}
+
+async function stopUnsent(
+  query: Query,
+  authorization: Authorization,
+  actor: string,
+  at: Date,
+  code: string,
+  because: string,
+  concerns: (destination: string) => boolean,
+): Promise<void> {
+  const rows = await query<{ id: string; destination: string }>(
+    `SELECT id, destination FROM transmission
+     WHERE authorization_id = $1 AND state IN ('waiting', 'preparing', 'sealed', 'held') ORDER BY id`,
+    [authorization.id],
+  )
+  for (const { id } of rows.filter((row) => concerns(row.destination))) {
+    const transmission = await lockTransmission(query, id)
+    if (transmission === undefined) continue
+    const { advance } = await recordOccurrence(query, transmission, { what: 'cancelled' }, at, {
+      code,
+      because,
+    })
+    if (advance.outcome === 'moved')
+      await appendAudit(query, [
+        {
+          at,
+          actor,
+          action: 'transmission-cancelled',
+          subject: `transmission:${id}`,
+          authorizationId: authorization.id,
+          detail: { code, because },
+        },
+      ])
+  }
+}
+
+/** What the audit keeps of an authorization: what was permitted, not who the patient is. */
+function standing(authorization: Authorization): Record<string, unknown> {
+  return {
+    version: authorization.version,
+    frequency: authorization.frequency,
+    triggers: authorization.triggers,
+    destinations: authorization.destinations.map(({ address }) => address),
+    validFrom: authorization.validFrom,
+    validUntil: authorization.validUntil ?? null,
+    sensitiveData: authorization.sensitiveData,
+    identityAssurance: authorization.identityAssurance,
+    evidence: authorization.evidence ?? null,
+  }
+}

@@ -1,0 +1,168 @@
+import { randomUUID } from 'node:crypto'
+import type { Authorization, Frequency, IdentityAssurance } from '../domain/authorization.ts'
+import { isSameAddress } from '../domain/direct-address.ts'
+import type { Patient } from '../domain/patient.ts'
+import type { TriggerKind } from '../domain/trigger-event.ts'
+import { loadAuthorizations } from './matching.ts'
+import type { Query } from './query.ts'
+
+/** The content of an authorization, without what the store adds. */
+export interface NewAuthorization {
+  readonly patient: Patient
+  readonly destinations: readonly string[]
+  readonly frequency: Frequency
+  readonly triggers: readonly TriggerKind[]
+  readonly validFrom: Date
+  readonly validUntil?: Date
+  readonly identityAssurance: IdentityAssurance
+  readonly evidence?: string
+  readonly sensitiveData: 'excluded' | 'included'
+}
+
+export interface ChangedAuthorization {
+  readonly destinations?: readonly string[]
+  readonly frequency?: Frequency
+  readonly triggers?: readonly TriggerKind[]
+  readonly validUntil?: Date | null
+  readonly sensitiveData?: 'excluded' | 'included'
+}
+
+export async function insertAuthorization(
+  query: Query,
+  wanted: NewAuthorization,
+  by: string,
+  at: Date,
+): Promise<Authorization> {
+  const id = randomUUID()
+  const { patient, frequency, identityAssurance } = wanted
+  await query(
+    `INSERT INTO transmit_authorization (id, family, given, previous_families, birth_date, frequency, every, triggers, valid_from,
+       valid_until, sensitive_data, assurance_method, assurance_by, assurance_at, evidence, created_at, created_by)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+    [
+      id,
+      patient.family,
+      patient.given ?? null,
+      patient.previousFamilies ?? [],
+      patient.birthDate,
+      frequency.type,
+      frequency.type === 'interval' ? frequency.every : null,
+      wanted.triggers,
+      wanted.validFrom,
+      wanted.validUntil ?? null,
+      wanted.sensitiveData,
+      identityAssurance.method,
+      identityAssurance.verifiedBy,
+      identityAssurance.verifiedAt,
+      wanted.evidence ?? null,
+      at,
+      by,
+    ],
+  )
+  await query(
+    `INSERT INTO authorization_identifier (system, value, authorization_id, type)
+     SELECT system, value, $1, max(type) FROM unnest($2::text[], $3::text[], $4::text[]) AS one (system, value, type) GROUP BY system, value`,
+    [
+      id,
+      patient.identifiers.map((identifier) => identifier.system),
+      patient.identifiers.map((identifier) => identifier.value),
+      patient.identifiers.map((identifier) => identifier.type ?? null),
+    ],
+  )
+  for (const address of wanted.destinations) await insertDestination(query, id, address, at)
+  return recordVersion(query, id, 'created', by, null, at)
+}
+
+/** Locks the authorization until the transaction ends, so that a change and a send never judge different versions. */
+export async function lockAuthorization(
+  query: Query,
+  id: string,
+  how: 'UPDATE' | 'SHARE',
+): Promise<Authorization | undefined> {
+  const rows = await query(`SELECT 1 FROM transmit_authorization WHERE id = $1 FOR ${how}`, [id])
+  if (rows.length === 0) return undefined
+  const [authorization] = await loadAuthorizations(query, [id])
+  return authorization
+}
+
+export async function updateAuthorization(
+  query: Query,
+  before: Authorization,
+  change: ChangedAuthorization,
+  by: string,
+  at: Date,
+): Promise<Authorization> {
+  const frequency = change.frequency ?? before.frequency
+  const validUntil = change.validUntil === undefined ? (before.validUntil ?? null) : change.validUntil
+  await query(
+    `UPDATE transmit_authorization SET version = version + 1, frequency = $2, every = $3, triggers = $4, valid_until = $5,
+       sensitive_data = $6 WHERE id = $1`,
+    [
+      before.id,
+      frequency.type,
+      frequency.type === 'interval' ? frequency.every : null,
+      change.triggers ?? before.triggers,
+      validUntil,
+      change.sensitiveData ?? before.sensitiveData,
+    ],
+  )
+  if (change.destinations !== undefined) {
+    const wanted = change.destinations
+    const removed = before.destinations.filter(
+      (one) => !wanted.some((address) => isSameAddress(address, one.address)),
+    )
+    const added = wanted.filter(
+      (address) => !before.destinations.some((one) => isSameAddress(address, one.address)),
+    )
+    await query('UPDATE authorization_destination SET removed_at = $2 WHERE id = ANY ($1::uuid[])', [
+      removed.map(({ id }) => id),
+      at,
+    ])
+    for (const address of added) await insertDestination(query, before.id, address, at)
+  }
+  return recordVersion(query, before.id, 'changed', by, null, at)
+}
+
+export async function markRevoked(
+  query: Query,
+  before: Authorization,
+  by: string,
+  because: string | undefined,
+  at: Date,
+): Promise<Authorization> {
+  await query('UPDATE transmit_authorization SET version = version + 1, revoked_at = $2 WHERE id = $1', [
+    before.id,
+    at,
+  ])
+  return recordVersion(query, before.id, 'revoked', by, because ?? null, at)
+}
+
+async function insertDestination(
+  query: Query,
+  authorizationId: string,
+  address: string,
+  at: Date,
+): Promise<void> {
+  await query(
+    'INSERT INTO authorization_destination (id, authorization_id, address, added_at) VALUES ($1, $2, $3, $4)',
+    [randomUUID(), authorizationId, address, at],
+  )
+}
+
+/** Every version is kept whole: what the patient had asked for at any moment can be shown. */
+async function recordVersion(
+  query: Query,
+  id: string,
+  what: 'created' | 'changed' | 'revoked',
+  by: string,
+  because: string | null,
+  at: Date,
+): Promise<Authorization> {
+  const [authorization] = await loadAuthorizations(query, [id])
+  if (authorization === undefined) throw new Error(`authorization ${id} vanished within its own transaction`)
+  await query(
+    `INSERT INTO authorization_change (authorization_id, version, at, by, what, because, snapshot) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    [id, authorization.version, at, by, what, because, JSON.stringify(authorization)],
+  )
+  return authorization
+}

@@ -1,0 +1,100 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { Query } from './query.ts'
+
+/** Documents, sealed messages and inbound mail are kept in pieces of this size, so that none is ever held whole. */
+export const chunkBytesMax = 512 * 1024
+
+export interface StoredBlob {
+  readonly id: string
+  readonly bytes: number
+  readonly sha256: Buffer
+}
+
+export type BlobKind = 'document' | 'sealed' | 'mail'
+
+/**
+ * Stores a stream as it comes. Belongs into a transaction: chunks of a stream that breaks must not stay.
+ *
+ * @throws what the source throws; {@link BlobTooLarge} past `bytesMax`
+ */
+export async function writeBlob(
+  query: Query,
+  kind: BlobKind,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  bytesMax: number,
+  at: Date,
+): Promise<StoredBlob> {
+  const id = randomUUID()
+  const hash = createHash('sha256')
+  let bytes = 0
+  let ordinal = 0
+  await query('INSERT INTO blob (id, kind, bytes, sha256, created_at) VALUES ($1, $2, 0, $3, $4)', [
+    id,
+    kind,
+    Buffer.alloc(32),
+    at,
+  ])
+  for await (const chunk of inChunks(source, chunkBytesMax)) {
+    bytes += chunk.length
+    if (bytes > bytesMax) throw new BlobTooLarge(bytesMax)
+    hash.update(chunk)
+    await query('INSERT INTO blob_chunk (blob_id, ordinal, content) VALUES ($1, $2, $3)', [
+      id,
+      ordinal++,
+      chunk,
+    ])
+  }
+  const sha256 = hash.digest()
+  await query('UPDATE blob SET bytes = $2, sha256 = $3 WHERE id = $1', [id, bytes, sha256])
+  return { id, bytes, sha256 }
+}
+
+/** The bytes of a blob, one stored chunk at a time; each chunk is one short query, so no transaction is held open. */
+export async function* readBlob(query: Query, id: string): AsyncGenerator<Buffer> {
+  for (let ordinal = 0; ; ordinal++) {
+    const [row] = await query<{ content: Buffer }>(
+      'SELECT content FROM blob_chunk WHERE blob_id = $1 AND ordinal = $2',
+      [id, ordinal],
+    )
+    if (row === undefined) return
+    yield row.content
+  }
+}
+
+export async function blobFacts(query: Query, id: string): Promise<StoredBlob | undefined> {
+  const [row] = await query<{ bytes: string; sha256: Buffer }>(
+    'SELECT bytes, sha256 FROM blob WHERE id = $1',
+    [id],
+  )
+  return row === undefined ? undefined : { id, bytes: Number(row.bytes), sha256: row.sha256 }
+}
+
+export class BlobTooLarge extends Error {
+  constructor(bytesMax: number) {
+    super(`larger than ${bytesMax} bytes`)
+    this.name = 'BlobTooLarge'
+  }
+}
+
+/** Regroups a stream into pieces of exactly `size` bytes, the last one shorter. */
+async function* inChunks(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  size: number,
+): AsyncGenerator<Buffer> {
+  let waiting: Uint8Array[] = []
+  let waitingBytes = 0
+  for await (const piece of source) {
+    waiting.push(piece)
+    waitingBytes += piece.length
+    while (waitingBytes >= size) {
+      const whole =
+        waiting.length === 1
+          ? Buffer.from(waiting[0]!.buffer, waiting[0]!.byteOffset, waiting[0]!.length)
+          : Buffer.concat(waiting, waitingBytes)
+      yield whole.subarray(0, size)
+      waiting = whole.length > size ? [whole.subarray(size)] : []
+      waitingBytes = whole.length - size
+    }
+  }
+  if (waitingBytes > 0) yield Buffer.concat(waiting, waitingBytes)
+}

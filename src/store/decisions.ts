@@ -1,0 +1,217 @@
+import { createHmac } from 'node:crypto'
+import type { Identifier } from '../domain/patient.ts'
+import { identifierKey } from '../domain/patient.ts'
+import type { Query } from './query.ts'
+
+/** A message that waits for its decision, with its bytes. */
+export interface Undecided {
+  readonly id: string
+  readonly channel: string
+  readonly receivedAt: Date
+  readonly receivedOn: string
+  readonly content: Buffer | null
+}
+
+/** Advisory lock class of the lanes: one decide pass per lane at a time, on any number of processes. */
+const laneLocks = 7_210_002
+
+/**
+ * Takes those of the lanes that no other pass holds; they stay taken until the transaction ends. A statement of its own:
+ * what the pass before committed is only seen by a snapshot taken after its lock was released.
+ */
+export async function holdLanes(query: Query, lanes: readonly number[]): Promise<number[]> {
+  const rows = await query<{ lane: number }>(
+    `SELECT lane FROM unnest($2::int[]) AS wanted (lane) WHERE pg_try_advisory_xact_lock($1, lane)`,
+    [laneLocks, lanes],
+  )
+  return rows.map((row) => row.lane)
+}
+
+/** The next undecided messages of held lanes, in the order they were received. */
+export function undecidedIn(query: Query, lanes: readonly number[], rowsMax: number): Promise<Undecided[]> {
+  return query<Undecided>(
+    `SELECT m.id, m.channel, m.received_at AS "receivedAt", m.received_on::text AS "receivedOn", c.content
+     FROM message m LEFT JOIN message_content c ON c.received_on = m.received_on AND c.message_id = m.id
+     WHERE m.state = 'received' AND m.lane = ANY ($1::smallint[]) ORDER BY m.id LIMIT $2`,
+    [lanes, rowsMax],
+  )
+}
+
+/** Lanes with undecided messages; the safety net under the wake-ups. */
+export async function lanesWaiting(query: Query): Promise<number[]> {
+  const rows = await query<{ lane: number }>(`SELECT DISTINCT lane FROM message WHERE state = 'received'`)
+  return rows.map((row) => row.lane)
+}
+
+export type MessageState = 'triggered' | 'filtered' | 'quarantined'
+
+export interface DecidedMessage {
+  readonly id: string
+  readonly state: MessageState
+  readonly code: string | null
+  readonly because: string | null
+  readonly revision: string | null
+}
+
+export async function recordMessages(
+  query: Query,
+  decided: readonly DecidedMessage[],
+  at: Date,
+): Promise<void> {
+  await query(
+    `UPDATE message SET state = d.state, code = d.code, because = d.because, revision = d.revision, decided_at = $6
+     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]) AS d (id, state, code, because, revision)
+     WHERE message.id = d.id`,
+    [
+      decided.map((row) => row.id),
+      decided.map((row) => row.state),
+      decided.map((row) => row.code),
+      decided.map((row) => row.because),
+      decided.map((row) => row.revision),
+      at,
+    ],
+  )
+}
+
+/** Takes the content of messages away that concern nobody who asked for anything. */
+export async function forgetContent(
+  query: Query,
+  messages: readonly { id: string; receivedOn: string }[],
+): Promise<void> {
+  if (messages.length === 0) return
+  await query(
+    `DELETE FROM message_content USING unnest($1::date[], $2::bigint[]) AS gone (received_on, message_id)
+     WHERE message_content.received_on = gone.received_on AND message_content.message_id = gone.message_id`,
+    [messages.map((message) => message.receivedOn), messages.map((message) => message.id)],
+  )
+}
+
+export interface NewEvent {
+  readonly messageId: string
+  readonly channel: string
+  readonly kind: string
+  readonly occurredAt: Date
+  readonly cancels: boolean
+  readonly patientKeys: readonly Buffer[]
+  readonly encounterKey: Buffer | null
+  readonly outcome: 'matched' | 'not-permitted' | 'held' | 'no-authorization' | 'cancel' | 'cancelled'
+  readonly because: string
+}
+
+/** @returns event id by message id */
+export async function insertEvents(
+  query: Query,
+  events: readonly NewEvent[],
+  at: Date,
+): Promise<Map<string, string>> {
+  if (events.length === 0) return new Map()
+  const rows = await query<{ id: string; message_id: string }>(
+    `INSERT INTO trigger_event (message_id, channel, kind, occurred_at, cancels, patient_keys, encounter_key, outcome, because, decided_at)
+     SELECT message_id, channel, kind, occurred_at, cancels,
+       CASE WHEN keys = '' THEN '{}' ELSE (SELECT array_agg(decode(key, 'hex')) FROM unnest(string_to_array(keys, ',')) AS key) END,
+       encounter_key, outcome, because, $10
+     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::text[], $7::bytea[], $8::text[], $9::text[])
+       AS fresh (message_id, channel, kind, occurred_at, cancels, keys, encounter_key, outcome, because)
+     RETURNING id, message_id`,
+    [
+      events.map((event) => event.messageId),
+      events.map((event) => event.channel),
+      events.map((event) => event.kind),
+      events.map((event) => event.occurredAt),
+      events.map((event) => event.cancels),
+      events.map((event) => event.patientKeys.map((key) => key.toString('hex')).join(',')),
+      events.map((event) => event.encounterKey),
+      events.map((event) => event.outcome),
+      events.map((event) => event.because),
+      at,
+    ],
+  )
+  return new Map(rows.map((row) => [row.message_id, row.id]))
+}
+
+export interface NewVerdict {
+  readonly eventId: string
+  readonly authorizationId: string
+  readonly authorizationVersion: number
+  readonly outcome: 'matched' | 'not-permitted' | 'held'
+  readonly code: string
+  readonly because: string
+}
+
+export async function insertVerdicts(query: Query, verdicts: readonly NewVerdict[], at: Date): Promise<void> {
+  if (verdicts.length === 0) return
+  await query(
+    `INSERT INTO verdict (event_id, authorization_id, authorization_version, outcome, code, because, at)
+     SELECT *, $7::timestamptz FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[])`,
+    [
+      verdicts.map((verdict) => verdict.eventId),
+      verdicts.map((verdict) => verdict.authorizationId),
+      verdicts.map((verdict) => verdict.authorizationVersion),
+      verdicts.map((verdict) => verdict.outcome),
+      verdicts.map((verdict) => verdict.code),
+      verdicts.map((verdict) => verdict.because),
+      at,
+    ],
+  )
+}
+
+/** Unsent transmissions of a visit, locked, for a cancel to withdraw. */
+export async function unsentOfEncounter(query: Query, encounterKey: Buffer, kind: string): Promise<string[]> {
+  const rows = await query<{ id: string }>(
+    `SELECT id FROM transmission WHERE encounter_key = $1 AND cause = $2
+       AND state IN ('waiting', 'preparing', 'sealed', 'held') ORDER BY id FOR UPDATE`,
+    [encounterKey, kind],
+  )
+  return rows.map((row) => row.id)
+}
+
+/** Transmissions of a visit that have left already: a cancel can only tell the operator about them. */
+export async function sentOfEncounter(query: Query, encounterKey: Buffer, kind: string): Promise<string[]> {
+  const rows = await query<{ id: string }>(
+    `SELECT t.id FROM transmission t JOIN trigger_event e ON e.id = t.event_id
+     WHERE e.encounter_key = $1 AND e.kind = $2 AND t.state IN ('submitted', 'processed', 'delivered', 'failed')
+       AND t.first_sent_at IS NOT NULL`,
+    [encounterKey, kind],
+  )
+  return rows.map((row) => row.id)
+}
+
+/**
+ * Whether the visit’s event was taken back before it arrived (replayed queues send A13 before A03): a cancel of the same
+ * kind whose event time is not older (EVN-6, else EVN-2, of the cancel).
+ */
+export async function wasCancelledBefore(
+  query: Query,
+  encounterKey: Buffer,
+  kind: string,
+  occurredAt: Date,
+): Promise<boolean> {
+  const rows = await query(
+    `SELECT 1 FROM trigger_event WHERE encounter_key = $1 AND kind = $2 AND cancels AND occurred_at >= $3 LIMIT 1`,
+    [encounterKey, kind, occurredAt],
+  )
+  return rows.length > 0
+}
+
+/**
+ * Blind indexes: what somebody who knows the identifier can find again, and nobody can read.
+ *
+ * @param blindKey the installation’s own key, 32 bytes
+ */
+export function patientKey(blindKey: Buffer, identifier: Identifier): Buffer {
+  return createHmac('sha256', blindKey)
+    .update(`patient ${identifierKey(identifier)}`)
+    .digest()
+    .subarray(0, 16)
+}
+
+/** A visit is unique within the channel’s source. */
+export function encounterKey(blindKey: Buffer, channel: string, encounterId: string): Buffer {
+  return createHmac('sha256', blindKey).update(`encounter ${channel} ${encounterId}`).digest().subarray(0, 16)
+}
+
+export async function readBlindKey(query: Query): Promise<Buffer> {
+  const [row] = await query<{ blind_key: Buffer }>('SELECT blind_key FROM installation')
+  if (row === undefined) throw new Error('the database has no installation row: run `bluepost migrate`')
+  return row.blind_key
+}

@@ -1,0 +1,101 @@
+import type { Query } from './query.ts'
+
+export interface InboundMail {
+  readonly id: string
+  readonly receivedAt: Date
+  readonly envelopeFrom: string
+  readonly envelopeTo: readonly string[]
+  readonly blobId: string
+  readonly state: 'received' | 'notification' | 'ignored' | 'message'
+}
+
+/**
+ * @returns false where the same bytes came before (a peer that lost our 250 sends again): there is nothing more to do
+ */
+export async function insertMail(
+  query: Query,
+  mail: {
+    id: string
+    envelopeFrom: string
+    envelopeTo: readonly string[]
+    peer: string
+    blobId: string
+    digest: Buffer
+  },
+  at: Date,
+): Promise<boolean> {
+  const rows = await query(
+    `INSERT INTO inbound_mail (id, received_at, envelope_from, envelope_to, peer, blob_id, digest, state)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, 'received') ON CONFLICT (digest) DO NOTHING RETURNING id`,
+    [mail.id, at, mail.envelopeFrom, mail.envelopeTo, mail.peer, mail.blobId, mail.digest],
+  )
+  return rows.length > 0
+}
+
+export async function lockMail(query: Query, id: string): Promise<InboundMail | undefined> {
+  const [row] = await query<InboundMail>(
+    `SELECT id, received_at AS "receivedAt", envelope_from AS "envelopeFrom", envelope_to AS "envelopeTo", blob_id AS "blobId", state
+     FROM inbound_mail WHERE id = $1 FOR UPDATE`,
+    [id],
+  )
+  return row
+}
+
+export async function markMail(
+  query: Query,
+  id: string,
+  state: InboundMail['state'],
+  because: string | null,
+  at: Date,
+): Promise<void> {
+  await query('UPDATE inbound_mail SET state = $2, because = $3, opened_at = $4 WHERE id = $1', [
+    id,
+    state,
+    because,
+    at,
+  ])
+}
+
+export interface NewNotification {
+  readonly mailId: string
+  readonly ordinal: number
+  readonly kind: 'mdn' | 'dsn'
+  readonly originalMessageId: string | null
+  readonly recipient: string | null
+  readonly disposition: string | null
+  readonly report: string
+  readonly signerFingerprint: string | null
+  readonly bound: boolean
+  readonly transmissionId: string | null
+  readonly effect: 'moved' | 'late' | 'already-known' | 'ignored'
+  readonly because: string
+}
+
+export async function insertNotification(query: Query, row: NewNotification, at: Date): Promise<void> {
+  await query(
+    `INSERT INTO notification (mail_id, ordinal, kind, original_message_id, recipient, disposition, report, signer_fingerprint,
+       bound, transmission_id, effect, because, at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+    [
+      row.mailId,
+      row.ordinal,
+      row.kind,
+      row.originalMessageId,
+      row.recipient,
+      row.disposition,
+      row.report,
+      row.signerFingerprint,
+      row.bound,
+      row.transmissionId,
+      row.effect,
+      row.because,
+      at,
+    ],
+  )
+}
+
+/** The transmission a notification speaks of, locked: by the Message-ID we gave it. */
+export async function transmissionIdFor(query: Query, messageId: string): Promise<string | undefined> {
+  const [row] = await query<{ id: string }>('SELECT id FROM transmission WHERE message_id = $1', [messageId])
+  return row?.id
+}
