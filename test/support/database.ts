@@ -6,6 +6,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import { makeDataSource } from '../../src/store/data-source.ts'
 import { openDatabase } from '../../src/store/embedded-postgres.ts'
 import { migrate } from '../../src/store/migrate.ts'
+import { templateOf } from './server-directory.ts'
 
 export interface TestDatabase {
   readonly url: string
@@ -13,8 +14,8 @@ export interface TestDatabase {
   close(): Promise<void>
 }
 
-/** One per run and server; made by the first test file that comes, under an advisory lock. */
-const templateName = `bluepost_template_${(process.env['BLUEPOST_TEST_SERVER'] ?? String(process.pid)).replace(/\W+/g, '_').slice(-40)}`
+/** One per run; made by the first test file that comes, under an advisory lock. */
+const templateName = templateOf(process.env['BLUEPOST_TEST_SERVER'] ?? '')
 const templateKey = 0x7465_7374
 
 let serverUrl: Promise<string> | undefined

@@ -1,10 +1,15 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 
 /** Directories of test servers: this, the pid of their jest, and something random. */
 export const serverPrefix = 'bluepost-test-'
+
+/** The template database of the run that this directory belongs to. */
+export function templateOf(directory: string): string {
+  return basename(directory).toLowerCase().replace(/\W+/g, '_')
+}
 
 const stopMsMax = 10_000
 
