@@ -1,0 +1,146 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { base64InLines, base64Lines, base64LinesLength } from '../lib/base64-lines.ts'
+import { field } from '../lib/mime-writer.ts'
+import { micalgs, usualAlgorithms, type Algorithms } from './algorithms.ts'
+import { makeEnvelope, type Random } from './envelope.ts'
+import { commonFields, makePayload } from './payload.ts'
+import type { Addressing, PlainOrder } from './seal-order.ts'
+import { makeSignature, type Signature, type Signer } from './signature.ts'
+
+/**
+ * Seals one message in one pass: document bytes go in as they come, sealed bytes come out, and neither is ever held
+ * whole. All lengths are computed before the first byte, so the envelope is DER with definite lengths.
+ *
+ * @param document the bytes of document number `index`, exactly as many as the order announces
+ * @param emit takes sealed bytes; the next ones are made when it has resolved
+ * @returns octets of the sealed message
+ * @throws UnsafeText for values that cannot stand in a message; Error for certificates and keys that cannot be used
+ */
+export async function sealing(
+  order: PlainOrder,
+  signature: Signature,
+  document: (index: number) => AsyncIterable<Uint8Array>,
+  emit: (sealed: Buffer) => void | Promise<void>,
+  options: { random?: Random; announce?: (bytes: number) => void } = {},
+): Promise<number> {
+  const random = options.random ?? randomBytes
+  const payload = makePayload(order, random)
+  const pass = startPass(order, payload.bytes, signature, random)
+  options.announce?.(pass.bytes)
+  let emitted = 0
+  const give = (sealed: Buffer) => {
+    if (sealed.length === 0) return
+    emitted += sealed.length
+    return emit(sealed)
+  }
+  await give(pass.begin())
+  for (const piece of payload.pieces) {
+    if (typeof piece !== 'number') {
+      await give(pass.write(piece))
+      continue
+    }
+    const announced = order.documents[piece]!.bytes
+    const lines = base64Lines()
+    let came = 0
+    for await (const chunk of document(piece)) {
+      came += chunk.length
+      if (came > announced) break
+      const encoded = lines.push(chunk)
+      if (encoded.length > 0) await give(pass.write(encoded))
+    }
+    if (came !== announced)
+      throw new Error(`document ${piece + 1} does not have the ${announced} bytes that were announced`)
+    await give(pass.write(lines.end()))
+  }
+  await give(pass.end())
+  if (emitted !== pass.bytes) throw new Error(`sealed ${emitted} bytes where ${pass.bytes} were announced`)
+  return emitted
+}
+
+/**
+ * Seals a message that is there as a whole, such as a notification of our own. `message` is a complete RFC 5322
+ * message with CRLF line ends.
+ */
+export function sealMessage(
+  message: Buffer,
+  order: Addressing,
+  signers: readonly Signer[] | Signature,
+  random: Random = randomBytes,
+): Buffer {
+  const signature = 'signedData' in signers ? signers : makeSignature(signers)
+  const pass = startPass(order, message.length, signature, random)
+  return Buffer.concat([pass.begin(), pass.write(message), pass.end()])
+}
+
+/** One message on its way through hash, cipher and base64. */
+interface Pass {
+  /** Octets of the sealed message. */
+  readonly bytes: number
+  begin(): Buffer
+  /** The next octets of the inner message. */
+  write(message: Buffer): Buffer
+  end(): Buffer
+}
+
+function startPass(order: Addressing, messageBytes: number, signature: Signature, random: Random): Pass {
+  if (order.recipients.length === 0) throw new Error('there is no recipient certificate to encrypt to')
+  const algorithms: Algorithms = { ...usualAlgorithms, ...order.algorithms }
+  const outer = Buffer.from(
+    commonFields(order) +
+      field('Content-Type', 'application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"') +
+      'Content-Transfer-Encoding: base64\r\n' +
+      'Content-Disposition: attachment; filename="smime.p7m"\r\n\r\n',
+    'latin1',
+  )
+  const boundary = `=_signed_${random(12).toString('hex')}`
+  const entityHead = Buffer.from(
+    field(
+      'Content-Type',
+      `multipart/signed; protocol="application/pkcs7-signature"; micalg=${micalgs[algorithms.digest]}; boundary="${boundary}"`,
+    ) + `\r\n--${boundary}\r\n`,
+    'latin1',
+  )
+  // Applicability Statement: the whole message is wrapped, so that its Subject and other headers are signed and secret.
+  const wrapHead = Buffer.from('Content-Type: message/rfc822\r\n\r\n', 'latin1')
+  const signatureHead = Buffer.from(
+    `\r\n--${boundary}\r\n` +
+      'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n' +
+      'Content-Transfer-Encoding: base64\r\n' +
+      'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n',
+    'latin1',
+  )
+  const closing = Buffer.from(`--${boundary}--\r\n`, 'latin1')
+  const signatureLength = base64LinesLength(signature.bytesMax(algorithms.digest, order.date))
+  const plainBytes =
+    entityHead.length +
+    wrapHead.length +
+    messageBytes +
+    signatureHead.length +
+    signatureLength +
+    closing.length
+
+  const envelope = makeEnvelope(order.recipients, plainBytes, algorithms, random)
+  const hash = createHash(algorithms.digest)
+  const lines = base64Lines()
+  const encrypted = (plain: Buffer) => lines.push(envelope.cipher.update(plain))
+  return {
+    bytes: outer.length + base64LinesLength(envelope.head.length + envelope.cipherBytes),
+    begin() {
+      hash.update(wrapHead)
+      const head = lines.push(envelope.head)
+      return Buffer.concat([outer, head, encrypted(Buffer.concat([entityHead, wrapHead]))])
+    },
+    write(message) {
+      hash.update(message)
+      return encrypted(message)
+    },
+    end() {
+      const signed = base64InLines(signature.signedData(algorithms.digest, hash.digest(), order.date))
+      // ECDSA signatures vary in length and the lengths are written already: blank lines after the closing delimiter,
+      // which belong to nothing (RFC 2046 §5.1.1, epilogue), make up the difference, which is always even.
+      const epilogue = Buffer.from('\r\n'.repeat((signatureLength - signed.length) / 2), 'latin1')
+      const rest = Buffer.concat([signatureHead, signed, closing, epilogue])
+      return Buffer.concat([encrypted(rest), lines.push(envelope.cipher.final()), lines.end()])
+    },
+  }
+}
