@@ -1,0 +1,392 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import net from 'node:net'
+import nodemailer from 'nodemailer'
+import packet from 'dns-packet'
+import { SMTPServer, type SMTPServerSession } from 'smtp-server'
+import { anyCms, type Cms, type KeyPair, type KeyTransport } from './cms.ts'
+import {
+  NotAccepted,
+  notification,
+  open,
+  seal,
+  type NotificationShape,
+  type OpenedMessage,
+  type ReportedDisposition,
+} from './direct-message.ts'
+import { live, type Happening } from './life.ts'
+
+/** What lies in a mailbox: one entry per Message-ID, however often it arrived. */
+export interface InboxMessage extends OpenedMessage {
+  envelope: { from: string; to: string[] }
+  arrivals: number
+  /** One per arrival: equal where the same bytes came again. */
+  sealedSha256s: string[]
+  overTls: boolean
+  arrivedAt: string
+}
+
+/** What was refused after it came, and why; nothing is answered to it. */
+export interface RefusedMessage {
+  code: string
+  because: string
+  envelope: { from: string; to: string[] }
+}
+
+/** What the next message (or every, without `times`) meets at the door. */
+export interface DoorFault {
+  at: 'connect' | 'mail' | 'rcpt' | 'data'
+  /**
+   * `reply`: answer `code` (451). At `data` also: `drop` the connection after the final dot without an answer, the message
+   * kept; `lose`: the same, the message not kept; `wait` `delayMs` before the answer; `silence`: no answer at all, kept.
+   */
+  how?: 'reply' | 'drop' | 'lose' | 'wait' | 'silence'
+  code?: number
+  text?: string
+  /** For `rcpt`: only this address. */
+  to?: string
+  delayMs?: number
+  times?: number
+}
+
+/** How a message is answered. */
+export interface AnswerPlan {
+  /** Default: a processed MDN, and a dispatched one where asked for. */
+  dispositions?: ReportedDisposition[]
+  /** Never any answer. */
+  never?: boolean
+  delayMs?: number
+  /** The MDN goes out, and is taken, before the 250 of the message itself. */
+  before250?: boolean
+  copies?: number
+  shape?: NotificationShape
+  /** Name of one of the `signers` in the settings: somebody else speaks for the recipient. */
+  forgedBy?: string
+  unsigned?: boolean
+  unencrypted?: boolean
+  /** For whom the MDN speaks (Final-Recipient). */
+  finalRecipient?: string
+  /** MAIL FROM:<> as RFC 8098 §3 has it, instead of the recipient’s address as Direct agents do. */
+  nullSender?: boolean
+  keyTransport?: KeyTransport
+  times?: number
+}
+
+export interface HispSettings {
+  /** Whose mail is taken: an address, or a domain for all addresses of it. */
+  mailboxes?: { name: string; pair: KeyPair }[]
+  /** Roots of the senders we trust, PEM. */
+  roots?: string[]
+  /** Signers for forged MDNs: name → from address and key. */
+  signers?: Record<string, { from: string; pair: KeyPair }>
+  /** Where MDNs go by SMTP. */
+  replyTo?: { host: string; port: number }
+  /** Where senders’ certificates are found (DNS over TCP on loopback). */
+  dnsPort?: number
+  /** For STARTTLS; PEM. */
+  tls?: KeyPair
+  starttls?: 'required' | 'offered' | 'hidden'
+  cms?: 'openssl' | 'pkijs'
+  /** Largest message, SMTP SIZE. */
+  bytesMax?: number
+}
+
+const mdnRetryMs = 250
+const mdnGivesUpMs = 120_000
+
+/** The recipient’s HISP: SMTP in, decrypts and verifies with software that is not ours, answers with MDNs. */
+export async function runHisp(tell: (happening: Happening) => void, port: number) {
+  let settings: HispSettings = {}
+  let cms: Cms = anyCms()
+  const inbox = new Map<string, InboxMessage>()
+  const contents = new Map<string, Buffer>()
+  const refused: RefusedMessage[] = []
+  let faults: (DoorFault & { left: number })[] = []
+  let plans: (AnswerPlan & { left: number })[] = []
+  let isEnding = false
+
+  const fault = (at: DoorFault['at'], to?: string) => {
+    const found = faults.find(
+      (candidate) =>
+        candidate.at === at &&
+        (candidate.to === undefined || candidate.to.toLowerCase() === to?.toLowerCase()),
+    )
+    if (found !== undefined && --found.left <= 0) faults = faults.filter((other) => other !== found)
+    if (found !== undefined) tell({ what: 'fault', at, how: found.how ?? 'reply' })
+    return found
+  }
+  const nextPlan = (): AnswerPlan => {
+    const found = plans[0]
+    if (found !== undefined && --found.left <= 0) plans.shift()
+    return found ?? {}
+  }
+
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ['AUTH'],
+    logger: false,
+    disableReverseLookup: true,
+    closeTimeout: 200,
+    onConnect: (_session, done) => done(saidNo(fault('connect'))),
+    onMailFrom: (_address, session, done) => {
+      if (settings.starttls === 'required' && !session.secure)
+        return done(reply(530, 'Must issue a STARTTLS command first'))
+      done(saidNo(fault('mail')))
+    },
+    onRcptTo: ({ address }, _session, done) => {
+      const no = saidNo(fault('rcpt', address))
+      if (no !== undefined) return done(no)
+      done(pairFor(address) === undefined ? reply(550, '5.1.1 No such Direct address here') : undefined)
+    },
+    onData: (stream, session, done) => {
+      const chunks: Buffer[] = []
+      stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+      stream.on('end', () => {
+        if (stream.sizeExceeded) return done(reply(552, 'Message too large'))
+        void receive(Buffer.concat(chunks), session, done)
+      })
+    },
+  })
+  server.on('error', () => {})
+
+  async function receive(
+    sealed: Buffer,
+    session: SMTPServerSession,
+    done: (error?: Error | null, text?: string) => void,
+  ): Promise<void> {
+    const envelope = {
+      from: session.envelope.mailFrom === false ? '' : session.envelope.mailFrom.address,
+      to: session.envelope.rcptTo.map(({ address }) => address),
+    }
+    const trouble = fault('data')
+    const no = saidNo(trouble)
+    if (no !== undefined) return done(no)
+    if (trouble?.how === 'lose') return cut(session)
+    if (trouble?.how === 'wait') await pause(trouble.delayMs ?? 1000)
+
+    let message: InboxMessage
+    try {
+      const keys = [...new Set(envelope.to.map(pairFor))].filter((pair) => pair !== undefined)
+      const opened = await open(sealed, envelope, cms, keys, settings.roots ?? [], (sha256, content) =>
+        contents.set(sha256, content),
+      )
+      const earlier = inbox.get(opened.messageId)
+      message = {
+        ...opened,
+        envelope,
+        arrivals: (earlier?.arrivals ?? 0) + 1,
+        sealedSha256s: [...(earlier?.sealedSha256s ?? []), opened.sealedSha256],
+        overTls: session.secure,
+        arrivedAt: new Date().toISOString(),
+      }
+    } catch (error) {
+      // Direct: no word about distrust to the sender; SMTP has taken the message (Applicability Statement §3.0).
+      const code = error instanceof NotAccepted ? error.code : 'unreadable'
+      const because = error instanceof Error ? error.message : String(error)
+      refused.push({ code, because, envelope })
+      tell({ what: 'refused', code, because, envelope })
+      return done(null, '2.0.0 OK')
+    }
+    inbox.set(message.messageId, message)
+    tell({ what: 'arrived', message })
+
+    const plan = nextPlan()
+    const answers = () => answer(message, plan)
+    if (plan.before250 === true) await answers()
+    if (trouble?.how === 'drop') cut(session)
+    else if (trouble?.how !== 'silence') done(null, '2.0.0 OK')
+    if (plan.before250 !== true) await answers()
+  }
+
+  function cut(session: SMTPServerSession): void {
+    for (const connection of server.connections as Iterable<{ id: string; _socket: net.Socket }>)
+      if (connection.id === session.id) connection._socket.destroy()
+  }
+
+  function pairFor(address: string): KeyPair | undefined {
+    const name = address.toLowerCase()
+    const domain = name.slice(name.lastIndexOf('@') + 1)
+    const boxes = settings.mailboxes ?? []
+    return (
+      boxes.find((box) => box.name.toLowerCase() === name) ??
+      boxes.find((box) => box.name.toLowerCase() === domain)
+    )?.pair
+  }
+
+  /** A notification is never answered: an MDN about an MDN would go round for ever. */
+  async function answer(message: InboxMessage, plan: AnswerPlan): Promise<void> {
+    if (plan.never === true || message.isNotification) return
+    const dispositions =
+      plan.dispositions ??
+      (message.asksForDispatched ? (['processed', 'dispatched'] as const) : (['processed'] as const))
+    for (const disposition of dispositions) {
+      if (plan.delayMs !== undefined) await pause(plan.delayMs)
+      for (let copy = 0; copy < (plan.copies ?? 1); copy++) await notify(message, disposition, plan)
+    }
+  }
+
+  async function notify(message: InboxMessage, disposition: ReportedDisposition, plan: AnswerPlan) {
+    for (const recipient of message.envelope.to) {
+      const speaker = plan.forgedBy === undefined ? undefined : settings.signers?.[plan.forgedBy]
+      if (plan.forgedBy !== undefined && speaker === undefined)
+        throw new Error(`no signer “${plan.forgedBy}”`)
+      const from = speaker?.from ?? recipient
+      const { messageId, bytes } = notification({
+        of: message.messageId,
+        from,
+        to: message.notifyTo,
+        disposition,
+        at: new Date(),
+        ...(plan.shape === undefined ? {} : { shape: plan.shape }),
+        ...(disposition === 'failed' ? { failure: 'the mailbox is closed' } : {}),
+        finalRecipient: plan.finalRecipient ?? recipient,
+      })
+      const told = { what: 'mdn', of: message.messageId, disposition, mdn: messageId, from }
+      try {
+        const signer = plan.unsigned === true ? undefined : (speaker?.pair ?? pairFor(recipient))
+        const certificates = plan.unencrypted === true ? [] : await certificatesOf(message.notifyTo)
+        if (plan.unencrypted !== true && certificates.length === 0)
+          throw new Error(`no certificate is published for ${message.notifyTo}`)
+        const sealed = await seal(bytes, cms, signer, certificates, plan.keyTransport)
+        const answered = await submit(sealed, plan.nullSender === true ? '' : from, message.notifyTo)
+        tell({ ...told, outcome: 'sent', answer: answered })
+      } catch (error) {
+        tell({
+          ...told,
+          outcome: 'not-sent',
+          because: error instanceof Error ? error.message : String(error),
+        })
+      }
+    }
+  }
+
+  /** Every HISP keeps trying while the other side is away. */
+  async function submit(sealed: Buffer, from: string, to: string): Promise<string> {
+    const { host, port: replyPort } = settings.replyTo ?? {}
+    if (host === undefined || replyPort === undefined) throw new Error('not told where MDNs go')
+    const until = performance.now() + mdnGivesUpMs
+    for (;;) {
+      const transport = nodemailer.createTransport({
+        host,
+        port: replyPort,
+        secure: false,
+        tls: { rejectUnauthorized: false },
+        connectionTimeout: 5000,
+      })
+      try {
+        const result = await transport.sendMail({ envelope: { from, to: [to] }, raw: sealed })
+        return result.response
+      } catch (error) {
+        const code = (error as { responseCode?: number }).responseCode ?? 0
+        if (code >= 500 || performance.now() > until || isEnding) throw error
+        await pause(mdnRetryMs)
+      } finally {
+        transport.close()
+      }
+    }
+  }
+
+  /** Address-bound first, else domain-bound, as everybody finds them (Certificate Discovery IG). */
+  async function certificatesOf(address: string): Promise<string[]> {
+    if (settings.dnsPort === undefined) throw new Error('not told where DNS is')
+    const domain = address.slice(address.lastIndexOf('@') + 1)
+    for (const name of [address.replace('@', '.'), domain]) {
+      const found = await askCert(name, settings.dnsPort)
+      if (found.length > 0) return found
+    }
+    return []
+  }
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', () => resolve())
+  })
+
+  return {
+    port: (server.server.address() as net.AddressInfo).port,
+    commands: {
+      /** `{ settings: HispSettings }`: what is named replaces what was. */
+      settings: ({ settings: wanted }: { settings: HispSettings }) => {
+        settings = { ...settings, ...wanted }
+        if (wanted.cms !== undefined) cms = anyCms(wanted.cms)
+        if (wanted.tls !== undefined)
+          server.updateSecureContext({ key: wanted.tls.privateKey, cert: wanted.tls.certificate })
+        if (wanted.starttls !== undefined) server.options.hideSTARTTLS = wanted.starttls === 'hidden'
+        if (wanted.bytesMax !== undefined) server.options.size = wanted.bytesMax
+        return { cms: cms.by }
+      },
+      /** `{ fault: DoorFault }`, or null: open door again. */
+      fault: ({ fault: wanted }: { fault: DoorFault | null }) => {
+        if (wanted === null) faults = []
+        else faults.push({ ...wanted, left: wanted.times ?? Infinity })
+      },
+      /** `{ plan: AnswerPlan }`: how the next `times` messages (or all) are answered; null: as usual again. */
+      answer: ({ plan }: { plan: AnswerPlan | null }) => {
+        if (plan === null) plans = []
+        else plans.push({ ...plan, left: plan.times ?? Infinity })
+      },
+      /** `{ messageId, disposition, plan? }`: an MDN now. */
+      notify: async (order: { messageId: string; disposition: ReportedDisposition; plan?: AnswerPlan }) => {
+        const message = inbox.get(order.messageId)
+        if (message === undefined) throw new Error(`no message ${order.messageId} here`)
+        await notify(message, order.disposition, order.plan ?? {})
+      },
+      inbox: () => [...inbox.values()],
+      refused: () => refused,
+      /** The bytes of an attachment by its hash, base64. */
+      content: ({ sha256 }: { sha256: string }) => contents.get(sha256)?.toString('base64'),
+      empty: () => {
+        inbox.clear()
+        contents.clear()
+        refused.length = 0
+      },
+    },
+    close: () => {
+      isEnding = true
+      return new Promise<void>((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+/** The PKIX certificates at a name, PEM: DNS over TCP (RFC 4398; RFC 7766). */
+function askCert(name: string, port: number): Promise<string[]> {
+  return new Promise((resolve, reject) => {
+    const query = packet.streamEncode({
+      type: 'query',
+      id: Math.floor(Math.random() * 65536),
+      flags: packet.RECURSION_DESIRED,
+      questions: [{ type: 'CERT' as packet.RecordType, name, class: 'IN' }],
+    })
+    const socket = net.connect(port, '127.0.0.1', () => socket.write(query))
+    let answer = Buffer.alloc(0)
+    socket.setTimeout(5000, () => socket.destroy(new Error(`DNS did not answer about ${name}`)))
+    socket.on('error', reject)
+    socket.on('close', () => resolve([]))
+    socket.on('data', (chunk: Buffer) => {
+      answer = Buffer.concat([answer, chunk])
+      if (answer.length < 2 || answer.length < 2 + answer.readUInt16BE(0)) return
+      socket.end()
+      resolve(
+        (packet.streamDecode(answer).answers ?? [])
+          .filter((record) => (record.type as string) === 'CERT')
+          .map((record) => Buffer.from((record as unknown as { data: Uint8Array }).data))
+          .filter((data) => data.readUInt16BE(0) === 1)
+          .map((data) => pem(data.subarray(5))),
+      )
+    })
+  })
+}
+
+function pem(der: Buffer): string {
+  return `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`
+}
+
+function reply(code: number, text: string): Error {
+  return Object.assign(new Error(text), { responseCode: code })
+}
+
+function saidNo(fault: DoorFault | undefined): Error | undefined {
+  if (fault === undefined || (fault.how ?? 'reply') !== 'reply') return undefined
+  return reply(fault.code ?? 451, fault.text ?? '4.3.0 Told to refuse')
+}
+
+if (import.meta.main) await live(runHisp)
