@@ -63,7 +63,7 @@ export function change(
 ): Promise<AuthorizationOutcome> {
   return inTransaction(ports.dataSource, async (query): Promise<AuthorizationOutcome> => {
     const at = ports.now()
-    const before = await lockAuthorization(query, id, 'UPDATE')
+    const before = await lockAuthorization(query, id, 'NO KEY UPDATE')
     if (before === undefined) return { outcome: 'unknown' }
     if (before.revokedAt !== undefined) return { outcome: 'revoked', authorization: before }
     const because = impossible(before, wanted)
@@ -105,7 +105,7 @@ export function revoke(
 ): Promise<AuthorizationOutcome> {
   return inTransaction(ports.dataSource, async (query): Promise<AuthorizationOutcome> => {
     const at = ports.now()
-    const before = await lockAuthorization(query, id, 'UPDATE')
+    const before = await lockAuthorization(query, id, 'NO KEY UPDATE')
     if (before === undefined) return { outcome: 'unknown' }
     if (before.revokedAt !== undefined) return { outcome: 'revoked', authorization: before }
     const authorization = await markRevoked(query, before, actor, because, at)

@@ -73,11 +73,14 @@ export async function insertAuthorization(
   return recordVersion(query, id, 'created', by, null, at)
 }
 
-/** Locks the authorization until the transaction ends, so that a change and a send never judge different versions. */
+/**
+ * Locks the authorization until the transaction ends, so that a change and a send never judge different versions. A change
+ * takes NO KEY UPDATE: new rows that merely refer to the authorization do not wait for it.
+ */
 export async function lockAuthorization(
   query: Query,
   id: string,
-  how: 'UPDATE' | 'SHARE',
+  how: 'NO KEY UPDATE' | 'SHARE',
 ): Promise<Authorization | undefined> {
   const rows = await query(`SELECT 1 FROM transmit_authorization WHERE id = $1 FOR ${how}`, [id])
   if (rows.length === 0) return undefined

@@ -80,7 +80,7 @@ export function locate(dataDirectory: string): Location {
 
   const existing = pointed ?? (existsSync(join(within, 'data')) ? within : undefined)
   if (existing !== undefined) {
-    const account = accountOwning(join(existing, 'data')) ?? accountOwning(directory) ?? nobody()
+    const account = ownerOf(join(existing, 'data')) ?? accountOwning(directory) ?? nobody()
     if (!canEnter(existing, account)) {
       throw new Error(
         `the database in ${existing} runs as uid ${account.uid}, which may no longer enter that directory: ` +
@@ -172,10 +172,14 @@ export function canEnter(directory: string, account: Account): boolean {
   return shell.status === 0
 }
 
+function ownerOf(path: string): Account | undefined {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid }
+}
+
 function accountOwning(path: string): Account | undefined {
-  if (!existsSync(path)) return undefined
-  const { uid } = statSync(path)
-  return uid === 0 ? undefined : accountNamed(String(uid))
+  const owner = ownerOf(path)
+  return owner && accountNamed(String(owner.uid))
 }
 
 /** Debian, Red Hat, Alpine and macOS all have it; initdb insists on an account with a name. */

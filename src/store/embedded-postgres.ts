@@ -14,6 +14,7 @@ import {
   trimLog,
   urlOf,
   type Cluster,
+  type Postmaster,
   type Started,
 } from './embedded-postmaster.ts'
 
@@ -57,7 +58,13 @@ const recoveryMsMax = 600_000
 const silenceMsMax = 30_000
 /** How long the session of a killed engine, or a backend that outlived its server, may take to go. */
 const departureMsMax = 30_000
+/** Who stops the server has fast, immediate and killing shutdown to try; newcomers wait a little longer than that. */
+const placeMsMax = 60_000
 const connectMsMax = 5_000
+const reportEveryMs = 10_000
+const departurePollMs = 150
+/** NAMEDATALEN - 1 */
+const applicationNameBytesMax = 63
 const pollMs = 15
 const trimLogMs = 3_600_000
 
@@ -81,24 +88,26 @@ export async function openDatabase(options: DatabaseOptions): Promise<OpenDataba
   if (binaries.copied) options.onNotice?.(`PostgreSQL’s programs were copied to ${binaries.directory}`)
   makeCluster(cluster)
 
-  let presence = await enter(cluster, role, log)
-  const { port } = presence
   let leaving = false
+  const entering = { cluster, role, log, given: () => leaving }
+  let presence = await enter(entering)
+  const { port } = presence
   let reviving: Promise<void> | undefined
   log.info('database open', { path: location.data, version: binaries.version, pid: presence.serverPid })
 
   const watch = () => {
-    presence.gone.then(() => {
+    void presence.gone.then(() => {
       if (!leaving && role === 'engine') reviving = revive()
     })
   }
   const revive = async () => {
     log.error('the database server went away; it is started again', { path: location.data })
     try {
-      presence = await enter(cluster, role, log, port)
-      watch()
+      presence = await enter(entering, port)
       log.info('the database server is back', { pid: presence.serverPid })
+      watch()
     } catch (error) {
+      if (leaving) return
       log.error('the database server could not be started again', { path: logFileOf(cluster) })
       options.onLost?.(error as Error)
     }
@@ -121,7 +130,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<OpenDataba
       if (!(await presence.leaveAsLast())) return
       const how = await stopPostmaster(cluster)
       await presence.close()
-      log[how === 'fast' || how === 'was not running' ? 'info' : 'warn']('database stopped', { outcome: how })
+      const asUsual = how === 'fast' || how === 'was not running'
+      log[asUsual ? 'info' : 'warn']('database stopped', { outcome: how })
     },
   }
 }
@@ -137,53 +147,41 @@ interface Presence {
   close(): Promise<void>
 }
 
+interface Entering {
+  readonly cluster: Cluster
+  readonly role: DatabaseOptions['role']
+  readonly log: Log
+  /** Whether the wish to enter was given up. */
+  readonly given: () => boolean
+}
+
 /** Finds the server or starts it, and waits for as long as it visibly makes its way. */
-async function enter(
-  cluster: Cluster,
-  role: DatabaseOptions['role'],
-  log: Log,
-  wantedPort?: number,
-): Promise<Presence> {
+async function enter(entering: Entering, wantedPort?: number): Promise<Presence> {
+  const { cluster, log } = entering
   const began = performance.now()
   let heardAt = began
+  let reportedAt = began
   let started: Started | undefined
-  let waitingForBackends = false
-  for (;;) {
+  while (!entering.given()) {
     const server = livingPostmaster(cluster)
     if (!server && started?.hasEnded() !== false) {
-      if (started) {
-        const because = await started.ended
-        const outlived = /shared memory block .* is still in use|lock file .* already exists/.test(because)
-        const portTaken = /could not (bind|create any)/.test(because)
-        if (!(outlived || portTaken) || performance.now() - began > departureMsMax) {
-          throw new Error(
-            `the database server did not start: ${because} (more in ${logFileOf(cluster)})` +
-              (outlived ? ': end the old server processes of this directory, or restart the machine' : ''),
-          )
-        }
-        if (outlived && !waitingForBackends) {
-          waitingForBackends = true
-          log.warn('processes of the previous database server are still ending', {
-            path: cluster.location.data,
-          })
-        }
-        await pause(pollMs * 10)
-      }
+      if (started) await sayWhyItEnded(entering, await started.ended, began)
       started = await startPostmaster(cluster, await choosePort(cluster, wantedPort))
       heardAt = performance.now()
     }
     if (server) {
-      const tried = await connect(cluster, server.port, role)
-      if (tried.client) {
-        const presence = await takeLocks(cluster, tried.client, role, server)
-        if (presence) return presence
-        heardAt = performance.now()
-      } else if (tried.says !== undefined) {
-        heardAt = performance.now()
-      } else if (performance.now() - heardAt > silenceMsMax) {
+      const tried = await connect(entering, server.port)
+      const presence = tried.client && (await takePlace(entering, tried.client, server))
+      if (presence) return presence
+      if (tried.client || tried.says !== undefined) heardAt = performance.now()
+      if (performance.now() - heardAt > silenceMsMax) {
         log.warn('the database server is alive and does not answer; it is stopped', { pid: server.pid })
         await stopPostmaster(cluster)
         heardAt = performance.now()
+      }
+      if (performance.now() - reportedAt > reportEveryMs) {
+        reportedAt = performance.now()
+        log.info('waiting for the database server, which is starting or stopping', { pid: server.pid })
       }
       if (performance.now() - began > recoveryMsMax) {
         throw new Error(
@@ -194,16 +192,31 @@ async function enter(
     }
     await pause(pollMs)
   }
+  throw new Error('the database was closed while it was being opened')
+}
+
+/** Throws unless the reason passes by itself: processes of the last server still ending, a port taken meanwhile. */
+async function sayWhyItEnded({ cluster }: Entering, because: string, began: number): Promise<void> {
+  const outlived = /shared memory block .* is still in use|lock file .* already exists/.test(because)
+  const portTaken = /could not (bind|create any)/.test(because)
+  if (!(outlived || portTaken) || performance.now() - began > departureMsMax) {
+    throw new Error(
+      `the database server did not start: ${because} (more in ${logFileOf(cluster)})` +
+        (outlived ? ': end the old server processes of this directory' : ''),
+    )
+  }
+  await pause(departurePollMs)
 }
 
 type Connected = { client: pg.Client; says?: never } | { client?: never; says?: string }
 
 /** `says` is the server’s own reason for not taking us in now; silence has none. Anything lasting is thrown. */
-async function connect(cluster: Cluster, port: number, role: DatabaseOptions['role']): Promise<Connected> {
+async function connect({ cluster, role }: Entering, port: number): Promise<Connected> {
   const client = new pg.Client({
-    connectionString: urlOf(cluster, port, 'postgres'),
-    application_name: `bluepost ${role} ${process.pid} on ${hostname()}`.slice(0, 63),
+    connectionString: urlOf(cluster, port, 'postgres', 'postgres'),
+    application_name: `bluepost ${role} ${process.pid} on ${hostname()}`.slice(0, applicationNameBytesMax),
     connectionTimeoutMillis: connectMsMax,
+    lock_timeout: placeMsMax,
     keepAlive: true,
   })
   client.on('error', () => {})
@@ -212,44 +225,35 @@ async function connect(cluster: Cluster, port: number, role: DatabaseOptions['ro
     return { client }
   } catch (error) {
     await client.end().catch(() => {})
-    const code = (error as { code?: string }).code ?? ''
-    // cannot_connect_now, too_many_connections, admin_shutdown, crash_shutdown
-    if (['57P03', '53300', '57P01', '57P02'].includes(code)) return { says: (error as Error).message }
-    if (/^[0-9A-Z]{5}$/.test(code)) {
-      throw new Error(
-        `the database server of ${cluster.location.data} refuses us: ${(error as Error).message}`,
-        {
-          cause: error,
-        },
-      )
+    const { code, message } = error as { code?: string; message: string }
+    if (error instanceof pg.DatabaseError && passing.has(code ?? '')) return { says: message }
+    if (error instanceof pg.DatabaseError || code === 'EACCES' || code === 'EPERM') {
+      throw new Error(`the database server of ${cluster.location.data} refuses us: ${message}`, {
+        cause: error,
+      })
     }
     return {}
   }
 }
 
-/** Undefined when the server went away meanwhile (the last one out was just stopping it). */
-async function takeLocks(
-  cluster: Cluster,
+/** cannot_connect_now, too_many_connections, admin_shutdown, crash_shutdown */
+const passing = new Set(['57P03', '53300', '57P01', '57P02'])
+
+/** Undefined when this server went away meanwhile: the last one out, or we, just stopped it. */
+async function takePlace(
+  entering: Entering,
   client: pg.Client,
-  role: DatabaseOptions['role'],
-  server: { pid: number; port: number },
+  server: Postmaster,
 ): Promise<Presence | undefined> {
+  const { cluster, role } = entering
   const gone = new Promise<void>((settle) => client.once('end', () => settle()))
   try {
-    const { rows } = await client.query<{ data_directory: string }>('SHOW data_directory')
-    if (rows[0]?.data_directory !== cluster.location.data) {
-      throw new Error(
-        `the server on port ${server.port} serves ${rows[0]?.data_directory}, not ${cluster.location.data}: ` +
-          `stop it, or set another dataDirectory`,
-      )
-    }
+    await requireOurs(entering, client, server)
     await client.query('SELECT pg_advisory_lock_shared($1, $2)', [lockSpace, presenceKey])
     if (role === 'engine') await takeEngineLock(cluster, client)
   } catch (error) {
-    const away = (error as { code?: string }).code
     await client.end().catch(() => {})
-    if (error instanceof pg.DatabaseError ? away?.startsWith('57P') : away !== undefined || isCut(error))
-      return undefined
+    if (isCut(error)) return undefined
     throw error
   }
   // The session alone does not keep the process from ending.
@@ -263,15 +267,16 @@ async function takeLocks(
       held.ref()
       try {
         await client.query('SELECT pg_advisory_unlock_all()')
-        const { rows } = await client.query<{ alone: boolean }>(
-          'SELECT pg_try_advisory_lock($1, $2) AS alone',
-          [lockSpace, presenceKey],
-        )
-        if (rows[0]?.alone) return true
+        if (await isAlone(client)) return true
         await client.end()
         return false
       } catch {
-        return true
+        // Our session was ended; the server may be in use all the same.
+        const again = (await connect(entering, server.port)).client
+        if (!again) return true
+        const alone = await isAlone(again)
+        await again.end()
+        return alone
       }
     },
     async close() {
@@ -280,8 +285,53 @@ async function takeLocks(
   }
 }
 
+/** Takes the whole server when nobody else has a place on it; newcomers then wait until this session ends. */
+async function isAlone(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ alone: boolean }>('SELECT pg_try_advisory_lock($1, $2) AS alone', [
+    lockSpace,
+    presenceKey,
+  ])
+  return rows[0]?.alone === true
+}
+
+/**
+ * A server that we found running may have been left by another build, or by a test that does not care for its data.
+ * Such a server is stopped and started as this build wants it, unless others are working with it.
+ */
+async function requireOurs({ cluster, log }: Entering, client: pg.Client, server: Postmaster): Promise<void> {
+  const { rows } = await client.query<{ directory: string; version: string; fsync: boolean }>(
+    `SELECT current_setting('data_directory') AS directory, current_setting('server_version') AS version,
+       current_setting('fsync')::bool AS fsync`,
+  )
+  const [found] = rows
+  if (found?.directory !== cluster.location.data) {
+    throw new Error(
+      `the server on port ${server.port} serves ${found?.directory}, not ${cluster.location.data}: ` +
+        `stop it, or set another dataDirectory`,
+    )
+  }
+  const careless = cluster.durable && !found.fsync
+  if (!careless && found.version === cluster.binaries.version) return
+  if (await isAlone(client)) {
+    log.info('the database server that was running is replaced', {
+      pid: server.pid,
+      version: cluster.binaries.version,
+    })
+    await stopPostmaster(cluster)
+    return
+  }
+  if (careless) {
+    throw new Error(
+      `the running server of ${cluster.location.data} does not keep data safe (fsync off) and is in use: stop what uses it`,
+    )
+  }
+  log.warn('the running database server is of another version and in use', { version: found.version })
+}
+
 function isCut(error: unknown): boolean {
-  return error instanceof Error && /connection terminated|not queryable|connection ended/i.test(error.message)
+  const { code, message } = error as { code?: string; message: string }
+  if (error instanceof pg.DatabaseError) return code?.startsWith('57P') === true
+  return code !== undefined || /connection (terminated|ended)|not queryable|was closed/i.test(message)
 }
 
 /** Waits only for an engine that is already dead and whose session the server has not yet noticed to be. */

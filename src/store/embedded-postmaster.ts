@@ -7,6 +7,7 @@ import {
   copyFileSync,
   existsSync,
   fstatSync,
+  linkSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -46,6 +47,7 @@ const logBytesMax = 16 * 1024 * 1024
 const fastStopMsMax = 30_000
 const immediateStopMsMax = 10_000
 const pollMs = 10
+const passwordBytes = 24
 
 /** A port of a Unix socket is only a part of its name. */
 const socketPort = 5432
@@ -109,7 +111,7 @@ export function makeCluster(cluster: Cluster): void {
       ...['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--data-checksums', '--no-instructions'],
       ...(cluster.durable ? [] : ['--no-sync']),
     ])
-    const password = randomBytes(24).toString('hex')
+    const password = passwordOf(home)
     const statements = [
       `ALTER ROLE postgres PASSWORD '${password}'`,
       `CREATE ROLE bluepost LOGIN CREATEDB PASSWORD '${password}'`,
@@ -121,13 +123,29 @@ export function makeCluster(cluster: Cluster): void {
       ['--single', '-D', staged, ...(cluster.durable ? [] : ['-F']), 'postgres'],
       statements.map((statement) => `${statement};\n`).join(''),
     )
-    writeWhole(join(home, 'password'), password, 0o600)
     renameSync(staged, data)
   } catch (error) {
     if (!existsSync(join(data, 'PG_VERSION'))) throw error
   } finally {
     rmSync(staging, { recursive: true, force: true })
   }
+}
+
+/** Made once, before the cluster: two that make the cluster at the same time must agree on it. */
+function passwordOf(home: string): string {
+  const path = join(home, 'password')
+  const made = `${path}.${process.pid}`
+  if (!existsSync(path)) {
+    writeFileSync(made, randomBytes(passwordBytes).toString('hex'), { mode: 0o600 })
+    try {
+      linkSync(made, path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    } finally {
+      rmSync(made)
+    }
+  }
+  return readFileSync(path, 'utf8')
 }
 
 /** What a process that was killed while it made a cluster left behind. */
@@ -231,8 +249,7 @@ export function urlOf(
   if (listensOnSocket(cluster)) {
     return `postgresql://${role}@localhost:${port}/${database}?host=${encodeURIComponent(cluster.location.run)}`
   }
-  const password = readFileSync(join(cluster.location.home, 'password'), 'utf8').trim()
-  return `postgresql://${role}:${password}@127.0.0.1:${port}/${database}`
+  return `postgresql://${role}:${passwordOf(cluster.location.home)}@127.0.0.1:${port}/${database}`
 }
 
 /** A started server process: `ended` settles with the last words of its log when it is gone. */

@@ -104,9 +104,9 @@ export function intakePool(dataSource: DataSource): pg.Pool {
     max: connectionsMax,
     connectionTimeoutMillis: connectMsMax,
     application_name: 'bluepost intake',
+    // The plan of the prepared statement is made while the table is small and kept while it grows: it must use the index.
+    onConnect: (client) => client.query('SET enable_seqscan = off; SET jit = off'),
   })
-  // The plan of the prepared statement is made while the table is small and kept while it grows: it must use the index.
-  pool.on('connect', (client) => void client.query('SET enable_seqscan = off; SET jit = off').catch(() => {}))
   // A broken idle connection is replaced by the pool; the query that meets it reports it.
   pool.on('error', () => {})
   return pool

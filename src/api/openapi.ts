@@ -1,0 +1,305 @@
+import { transmissionStates } from '../domain/transmission.ts'
+import { triggerKinds } from '../domain/trigger-event.ts'
+
+const problem = {
+  description: 'What is wrong, and what to do',
+  content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+}
+const refused = { '401': problem, '403': problem, '404': problem }
+const body = (name: string) => ({
+  required: true,
+  content: { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } },
+})
+const answer = (description: string, schema: object) => ({
+  description,
+  content: { 'application/json': { schema } },
+})
+const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
+const listOf = (name: string) => ({
+  type: 'object',
+  properties: {
+    items: { type: 'array', items: ref(name) },
+    next: { type: 'string', description: 'Pass as `before` for the next page' },
+  },
+})
+const id = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
+const queryParameter = (name: string, description: string) => ({
+  name,
+  in: 'query',
+  description,
+  schema: { type: 'string' },
+})
+const page = [
+  queryParameter('limit', 'Rows, at most 200'),
+  queryParameter('before', '`next` of the page before'),
+]
+const because = {
+  content: {
+    'application/json': {
+      schema: { type: 'object', properties: { because: { type: 'string', maxLength: 500 } } },
+    },
+  },
+}
+
+/** OpenAPI 3.1 of what `server.ts` serves. */
+export const description = {
+  openapi: '3.1.0',
+  info: {
+    title: 'bluepost',
+    version: '1',
+    description:
+      'Continuous transmit of patient records over Direct secure messaging. Send an API key or an OIDC access token as `Authorization: Bearer …`.',
+  },
+  security: [{ bearer: [] }],
+  paths: {
+    '/api/v1/authorizations': {
+      get: {
+        summary: 'List authorizations, or find those of a patient',
+        parameters: [queryParameter('identifier', 'Authority and value: urn:oid:1.2.3.4|E1001'), ...page],
+        responses: { '200': answer('Newest first', listOf('Authorization')), ...refused },
+      },
+      post: {
+        summary: 'Set up a patient’s transmit request; a `once` request is sent at once',
+        requestBody: body('AuthorizationRequest'),
+        responses: { '201': answer('Stored', ref('Authorization')), '422': problem, ...refused },
+      },
+    },
+    '/api/v1/authorizations/{id}': {
+      get: {
+        summary: 'One authorization with its history',
+        parameters: [id],
+        responses: { '200': answer('', ref('Authorization')), ...refused },
+      },
+      patch: {
+        summary: 'Change frequency, destinations, triggers or validity',
+        parameters: [id],
+        requestBody: body('AuthorizationChange'),
+        responses: {
+          '200': answer('Changed', ref('Authorization')),
+          '409': problem,
+          '422': problem,
+          ...refused,
+        },
+      },
+    },
+    '/api/v1/authorizations/{id}/revoke': {
+      post: {
+        summary: 'Revoke: prospective and immediate',
+        parameters: [id],
+        requestBody: because,
+        responses: { '200': answer('Revoked', ref('Authorization')), '409': problem, ...refused },
+      },
+    },
+    '/api/v1/transmissions': {
+      get: {
+        summary: 'What became of the triggers',
+        parameters: [
+          queryParameter('authorization', 'Authorization id'),
+          queryParameter('message', 'Number of the received message'),
+          queryParameter('state', transmissionStates.join(', ')),
+          ...page,
+        ],
+        responses: { '200': answer('Newest first', listOf('Transmission')), ...refused },
+      },
+    },
+    '/api/v1/transmissions/{id}': {
+      get: {
+        summary:
+          'One transmission with its occurrences, attempts, notifications, documents, trust trace and explanation',
+        parameters: [id],
+        responses: { '200': answer('', ref('Transmission')), ...refused },
+      },
+    },
+    ...Object.fromEntries(
+      [
+        ['retry', 'Try a failed transmission again; the authorization is judged again'],
+        ['release', 'Let a held transmission go on; the authorization is judged again'],
+        ['withdraw', 'Take an unsent transmission back'],
+      ].map(([action, summary]) => [
+        `/api/v1/transmissions/{id}/${action}`,
+        {
+          post: {
+            summary,
+            parameters: [id],
+            requestBody: because,
+            responses: {
+              '200': answer('Done', { type: 'object', properties: { state: { type: 'string' } } }),
+              '409': problem,
+              ...refused,
+            },
+          },
+        },
+      ]),
+    ),
+    '/api/v1/messages': {
+      get: {
+        summary: 'What came in, and what was made of it',
+        parameters: [
+          queryParameter('channel', 'Channel name'),
+          queryParameter('state', 'received, triggered, filtered, quarantined'),
+          queryParameter('controlId', 'MSH-10'),
+          ...page,
+        ],
+        responses: { '200': answer('Newest first', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/messages/{id}': {
+      get: {
+        summary: 'One message explained',
+        parameters: [id],
+        responses: { '200': answer('', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/channels': {
+      get: {
+        summary: 'Channels as they run',
+        responses: { '200': answer('', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/audit': {
+      get: {
+        summary: 'Who did what',
+        parameters: [
+          queryParameter('authorization', 'Authorization id'),
+          queryParameter('subject', 'Such as transmission:ID'),
+          queryParameter('action', 'Such as disclosure'),
+          ...page,
+        ],
+        responses: { '200': answer('Newest first', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/audit/verification': {
+      get: {
+        summary: 'Whether the chain over the audit holds',
+        responses: {
+          '200': answer('', { type: 'object', properties: { intact: { type: 'boolean' } } }),
+          ...refused,
+        },
+      },
+    },
+  },
+  components: {
+    securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
+    schemas: {
+      Problem: {
+        type: 'object',
+        description: 'RFC 9457',
+        properties: {
+          status: { type: 'integer' },
+          title: { type: 'string' },
+          detail: { type: 'string' },
+          errors: {
+            type: 'array',
+            items: {
+              type: 'object',
+              properties: {
+                where: { type: 'string', description: 'JSON Pointer' },
+                what: { type: 'string' },
+              },
+            },
+          },
+        },
+      },
+      Patient: {
+        type: 'object',
+        required: ['identifiers', 'family', 'birthDate'],
+        properties: {
+          identifiers: {
+            type: 'array',
+            minItems: 1,
+            items: {
+              type: 'object',
+              required: ['system', 'value'],
+              properties: {
+                system: {
+                  type: 'string',
+                  description: 'urn:oid:… or another URI, or an alias of the settings',
+                },
+                value: { type: 'string' },
+                type: { type: 'string', description: 'HL7 table 0203' },
+              },
+            },
+          },
+          family: { type: 'string' },
+          given: { type: 'string' },
+          previousFamilies: { type: 'array', items: { type: 'string' } },
+          birthDate: { type: 'string', format: 'date' },
+        },
+      },
+      AuthorizationRequest: {
+        type: 'object',
+        required: ['patient', 'destinations', 'identityAssurance'],
+        properties: {
+          patient: ref('Patient'),
+          destinations: {
+            type: 'array',
+            minItems: 1,
+            maxItems: 20,
+            items: { type: 'string', description: 'Direct address' },
+          },
+          frequency: {
+            type: 'string',
+            description: 'once | continuous | interval: P1M',
+            default: 'continuous',
+          },
+          triggers: { type: 'array', items: { enum: triggerKinds } },
+          validFrom: { type: 'string', format: 'date-time' },
+          validUntil: { type: 'string', format: 'date-time' },
+          sensitiveData: { enum: ['excluded', 'included'], default: 'excluded' },
+          identityAssurance: {
+            type: 'object',
+            required: ['method', 'verifiedBy'],
+            properties: {
+              method: { enum: ['portal-login', 'in-person', 'known-to-provider', 'written', 'oral'] },
+              verifiedBy: { type: 'string' },
+              verifiedAt: { type: 'string', format: 'date-time' },
+            },
+          },
+          evidence: { type: 'string', description: 'Where the signed request can be found' },
+        },
+      },
+      AuthorizationChange: {
+        type: 'object',
+        minProperties: 1,
+        properties: {
+          destinations: { type: 'array', items: { type: 'string' } },
+          frequency: { type: 'string' },
+          triggers: { type: 'array', items: { enum: triggerKinds } },
+          validUntil: { type: ['string', 'null'] },
+          sensitiveData: { enum: ['excluded', 'included'] },
+        },
+      },
+      Authorization: {
+        allOf: [
+          ref('AuthorizationRequest'),
+          {
+            type: 'object',
+            properties: {
+              id: { type: 'string' },
+              version: { type: 'integer' },
+              status: { enum: ['active', 'revoked'] },
+              revokedAt: { type: ['string', 'null'] },
+            },
+          },
+        ],
+      },
+      Transmission: {
+        type: 'object',
+        properties: {
+          id: { type: 'string' },
+          authorizationId: { type: 'string' },
+          destination: { type: 'string' },
+          cause: { type: 'string' },
+          state: { enum: transmissionStates },
+          ambiguous: { type: 'boolean' },
+          code: { type: ['string', 'null'] },
+          because: { type: ['string', 'null'] },
+          messageId: { type: ['string', 'null'] },
+          submittedAt: { type: ['string', 'null'] },
+          processedAt: { type: ['string', 'null'] },
+          deliveredAt: { type: ['string', 'null'] },
+        },
+      },
+    },
+  },
+} as const

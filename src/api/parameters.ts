@@ -1,0 +1,46 @@
+import type { Request } from 'express'
+import { Answer } from './problem.ts'
+
+const pageRowsMax = 200
+const pageRowsDefault = 50
+
+/** `limit` and `before` of a list, checked. */
+export function pageOf(request: Request): { limit: number; before: string | undefined } {
+  const limitText = request.query['limit']
+  const limit = limitText === undefined ? pageRowsDefault : Number(limitText)
+  if (!Number.isInteger(limit) || limit < 1 || limit > pageRowsMax)
+    throw new Answer({ status: 400, title: `limit is a whole number from 1 to ${pageRowsMax}` })
+  const before = textIn(request, 'before')
+  return { limit, before }
+}
+
+export function textIn(request: Request, name: string): string | undefined {
+  const value = request.query[name]
+  if (value === undefined) return undefined
+  if (typeof value !== 'string' || value.length > 300)
+    throw new Answer({ status: 400, title: `${name} must be one short text` })
+  return value
+}
+
+const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+export function uuidIn(request: Request, name: string): string {
+  const value = request.params[name]
+  if (typeof value !== 'string' || !uuidPattern.test(value))
+    throw new Answer({ status: 404, title: 'There is nothing with this id' })
+  return value
+}
+
+export function optionalUuidIn(request: Request, name: string): string | undefined {
+  const value = textIn(request, name)
+  if (value !== undefined && !uuidPattern.test(value))
+    throw new Answer({ status: 400, title: `${name} must be an id` })
+  return value
+}
+
+export function optionalNumberIn(request: Request, name: string): string | undefined {
+  const value = textIn(request, name)
+  if (value !== undefined && !/^\d{1,18}$/.test(value))
+    throw new Answer({ status: 400, title: `${name} must be a number` })
+  return value
+}

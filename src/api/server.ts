@@ -1,0 +1,61 @@
+import express, { type Express, type RequestHandler } from 'express'
+import helmet from 'helmet'
+import type { Log } from '../lib/log.ts'
+import type { OperatePorts } from '../pipeline/operate.ts'
+import { identify, type AccessRules } from './access.ts'
+import { auditRoutes } from './audit.ts'
+import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
+import { channelRoutes, type ChannelView } from './channels.ts'
+import { description } from './openapi.ts'
+import { operationRoutes, type OperationPorts } from './operations.ts'
+import { failures, notFound } from './problem.ts'
+import { messageRoutes, transmissionRoutes } from './transmissions.ts'
+
+export interface ApiPorts extends AuthorizationPorts, OperatePorts, OperationPorts {
+  readonly access: AccessRules
+  readonly channels: () => readonly ChannelView[]
+  readonly log: Log
+}
+
+/** A request body: an authorization with fifty identifiers and twenty destinations is far below it. */
+const bodyBytesMax = '64kb'
+
+/** Everything bluepost says over HTTP. */
+export function makeApi(ports: ApiPorts): Express {
+  const app = express()
+  app.disable('x-powered-by')
+  // Proxies in front are not trusted to say who the client is: nothing here depends on it.
+  app.set('trust proxy', false)
+  app.set('query parser', 'simple')
+  app.use(
+    helmet({
+      contentSecurityPolicy: { directives: { 'default-src': ["'self'"], 'frame-ancestors': ["'none'"] } },
+    }),
+  )
+  app.use(operationRoutes(ports))
+  app.get('/api/openapi.json', (_request, response) => void response.json(description))
+
+  const v1 = express.Router()
+  v1.use(
+    noStore,
+    identify(ports.access),
+    express.json({ limit: bodyBytesMax, strict: true, type: jsonTypes }),
+  )
+  v1.use('/authorizations', authorizationRoutes(ports))
+  v1.use('/transmissions', transmissionRoutes(ports))
+  v1.use('/messages', messageRoutes(ports))
+  v1.use('/audit', auditRoutes(ports.dataSource))
+  v1.use('/channels', channelRoutes(ports.channels))
+  app.use('/api/v1', v1)
+  app.use(notFound)
+  app.use(failures(ports.log))
+  return app
+}
+
+const jsonTypes = ['application/json', 'application/merge-patch+json']
+
+/** Records of patients do not belong into caches. */
+const noStore: RequestHandler = (_request, response, next) => {
+  response.set('cache-control', 'no-store')
+  next()
+}

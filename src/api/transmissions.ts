@@ -1,0 +1,86 @@
+import { Router } from 'express'
+import { transmissionStates } from '../domain/transmission.ts'
+import { explain, explainTransmission } from '../pipeline/explain.ts'
+import { operate, type OperatePorts, type OperatorAction } from '../pipeline/operate.ts'
+import { queryOf } from '../store/query.ts'
+import { listMessages, listTransmissions } from '../store/views.ts'
+import { callerFor, only } from './access.ts'
+import { optionalNumberIn, optionalUuidIn, pageOf, textIn, uuidIn } from './parameters.ts'
+import { Answer } from './problem.ts'
+
+/** What became of the triggers: transmissions with their story, and what an operator may do about one. */
+export function transmissionRoutes(ports: OperatePorts): Router {
+  const router = Router()
+  const query = queryOf(ports.dataSource)
+
+  router.get('/', only('provider', 'operator', 'auditor'), async (request, response) => {
+    const { limit } = pageOf(request)
+    const before = optionalUuidIn(request, 'before')
+    const authorizationId = optionalUuidIn(request, 'authorization')
+    const state = textIn(request, 'state')
+    const receivedMessage = optionalNumberIn(request, 'message')
+    if (state !== undefined && !(transmissionStates as readonly string[]).includes(state))
+      throw new Answer({ status: 400, title: `state is one of ${transmissionStates.join(', ')}` })
+    const items = await listTransmissions(query, {
+      limit,
+      ...(before === undefined ? {} : { before }),
+      ...(authorizationId === undefined ? {} : { authorizationId }),
+      ...(state === undefined ? {} : { state }),
+      ...(receivedMessage === undefined ? {} : { receivedMessage }),
+    })
+    response.json({ items, ...(items.length === limit ? { next: items.at(-1)!.id } : {}) })
+  })
+
+  router.get('/:id', only('provider', 'operator', 'auditor'), async (request, response) => {
+    const explanation = await explainTransmission(query, uuidIn(request, 'id'))
+    if (explanation === undefined) throw new Answer({ status: 404, title: 'There is no such transmission' })
+    const { transmission, ...rest } = explanation.facts
+    response.json({ ...(transmission as object), ...rest, explanation: explanation.sentences })
+  })
+
+  for (const action of ['retry', 'release', 'withdraw'] as const satisfies readonly OperatorAction[])
+    router.post(`/:id/${action}`, only('operator'), async (request, response) => {
+      const because: unknown = (request.body as { because?: unknown } | undefined)?.because
+      if (because !== undefined && (typeof because !== 'string' || because.length > 500))
+        throw new Answer({ status: 422, title: '“because” must be a text of at most 500 characters' })
+      const result = await operate(ports, action, uuidIn(request, 'id'), because, callerFor(request).actor)
+      if (result.outcome === 'unknown')
+        throw new Answer({ status: 404, title: 'There is no such transmission' })
+      if (result.outcome === 'refused')
+        throw new Answer({ status: 409, title: `Cannot ${action}`, detail: result.because })
+      response.json({ state: result.state })
+    })
+
+  return router
+}
+
+/** What came in, and what was made of it. */
+export function messageRoutes(ports: OperatePorts): Router {
+  const router = Router()
+  const query = queryOf(ports.dataSource)
+
+  router.get('/', only('analyst', 'operator'), async (request, response) => {
+    const { limit } = pageOf(request)
+    const before = optionalNumberIn(request, 'before')
+    const channel = textIn(request, 'channel')
+    const state = textIn(request, 'state')
+    const controlId = textIn(request, 'controlId')
+    const items = await listMessages(query, {
+      limit,
+      ...(before === undefined ? {} : { before }),
+      ...(channel === undefined ? {} : { channel }),
+      ...(state === undefined ? {} : { state }),
+      ...(controlId === undefined ? {} : { controlId }),
+    })
+    response.json({ items, ...(items.length === limit ? { next: items.at(-1)!.id } : {}) })
+  })
+
+  router.get('/:id', only('analyst', 'operator'), async (request, response) => {
+    const id = request.params['id']
+    const [explanation] = typeof id === 'string' && /^\d{1,18}$/.test(id) ? await explain(query, id) : []
+    if (explanation === undefined) throw new Answer({ status: 404, title: 'There is no such message' })
+    response.json({ ...explanation.facts, explanation: explanation.sentences })
+  })
+
+  return router
+}

@@ -1,0 +1,76 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/**
+ * What /metrics shows. Labels are channels, states and codes of our own: never an id, an address or anything a sender chose.
+ */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly received: Counter<'channel' | 'outcome'>
+  readonly decided: Counter<'channel' | 'state' | 'outcome'>
+  readonly transmissions: Counter<'outcome'>
+  readonly notifications: Counter<'effect'>
+  readonly ackSeconds: Histogram<'channel'>
+  readonly connections: Gauge<'channel'>
+  readonly open: Gauge<'state'>
+  readonly oldestDueSeconds: Gauge
+  readonly certificateDays: Gauge<'use'>
+
+  constructor() {
+    const registers = [this.registry]
+    collectDefaultMetrics({ register: this.registry, prefix: 'bluepost_' })
+    this.received = new Counter({
+      name: 'bluepost_messages_received_total',
+      help: 'Messages received, by what was answered: stored, repeated, refused, failed.',
+      labelNames: ['channel', 'outcome'],
+      registers,
+    })
+    this.decided = new Counter({
+      name: 'bluepost_messages_decided_total',
+      help: 'Messages decided: triggered, filtered or quarantined, and what came of it.',
+      labelNames: ['channel', 'state', 'outcome'],
+      registers,
+    })
+    this.transmissions = new Counter({
+      name: 'bluepost_transmission_steps_total',
+      help: 'Steps of transmissions by where they ended.',
+      labelNames: ['outcome'],
+      registers,
+    })
+    this.notifications = new Counter({
+      name: 'bluepost_notifications_total',
+      help: 'Notifications by effect: moved, late, already-known, ignored.',
+      labelNames: ['effect'],
+      registers,
+    })
+    this.ackSeconds = new Histogram({
+      name: 'bluepost_ack_seconds',
+      help: 'From the last byte of a frame to its acknowledgement.',
+      labelNames: ['channel'],
+      buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+      registers,
+    })
+    this.connections = new Gauge({
+      name: 'bluepost_mllp_connections',
+      help: 'Open MLLP connections.',
+      labelNames: ['channel'],
+      registers,
+    })
+    this.open = new Gauge({
+      name: 'bluepost_transmissions_open',
+      help: 'Transmissions that are not at their end, by state.',
+      labelNames: ['state'],
+      registers,
+    })
+    this.oldestDueSeconds = new Gauge({
+      name: 'bluepost_transmission_overdue_seconds',
+      help: 'How long the oldest due transmission has been waiting.',
+      registers,
+    })
+    this.certificateDays = new Gauge({
+      name: 'bluepost_certificate_days_left',
+      help: 'Days until the first of our certificates or anchors expires.',
+      labelNames: ['use'],
+      registers,
+    })
+  }
+}

@@ -1,0 +1,50 @@
+import type { DataSource } from 'typeorm'
+import { schedule } from '../jobs/schedule.ts'
+import { queryOf } from '../store/query.ts'
+import { readTransmission } from '../store/transmissions.ts'
+import { withStepLock } from '../store/step-lock.ts'
+import { awaitAnswer, type AwaitPorts } from './await-answer.ts'
+import { prepare, type PreparePorts } from './prepare.ts'
+import { send, type SendPorts } from './send.ts'
+
+export interface StepPorts {
+  readonly dataSource: DataSource
+  readonly prepare: PreparePorts
+  /** Undefined while nothing can be sent: no data holder is configured. */
+  readonly send: SendPorts | undefined
+  readonly await: AwaitPorts
+  readonly now: () => Date
+}
+
+/**
+ * Takes a transmission one step further, whichever is next: the story of a transmission is this switch. Running it twice,
+ * or in two processes at once, is harmless.
+ */
+export async function step(ports: StepPorts, transmissionId: string): Promise<void> {
+  const isMine = await withStepLock(ports.dataSource, transmissionId, async () => {
+    const transmission = await readTransmission(queryOf(ports.dataSource), transmissionId)
+    switch (transmission?.state) {
+      case 'waiting':
+      case 'preparing':
+        return prepare(ports.prepare, transmissionId)
+      case 'sealed':
+        return ports.send === undefined ? undefined : send(ports.send, transmissionId)
+      case 'submitted':
+      case 'processed':
+        return awaitAnswer(ports.await, transmissionId)
+      case 'delivered':
+      case 'held':
+      case 'failed':
+      case 'withdrawn':
+      case 'cancelled':
+      case undefined:
+        return undefined
+    }
+  })
+  if (isMine) return
+  // What is being done right now may be over before what made this job necessary was seen: look again.
+  const dueAt = new Date(ports.now().getTime() + lookAgainMs)
+  await schedule(queryOf(ports.dataSource), [{ task: 'step', transmissionId, dueAt }])
+}
+
+const lookAgainMs = 1000
