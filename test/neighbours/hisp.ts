@@ -103,6 +103,7 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
   let faults: (DoorFault & { left: number })[] = []
   let plans: (AnswerPlan & { left: number })[] = []
   let isEnding = false
+  let answering = 0
 
   const fault = (at: DoorFault['at'], to?: string) => {
     const found = faults.find(
@@ -190,7 +191,14 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
     tell({ what: 'arrived', message })
 
     const plan = nextPlan()
-    const answers = () => answer(message, plan)
+    const answers = async () => {
+      answering++
+      try {
+        await answer(message, plan)
+      } finally {
+        answering--
+      }
+    }
     if (plan.before250 === true) await answers()
     if (trouble?.how === 'drop') cut(session)
     else if (trouble?.how !== 'silence') done(null, '2.0.0 OK')
@@ -332,6 +340,8 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
       },
       inbox: () => [...inbox.values()],
       refused: () => refused,
+      /** How many messages have answers still to come. */
+      answering: () => answering,
       /** The bytes of an attachment by its hash, base64. */
       content: ({ sha256 }: { sha256: string }) => contents.get(sha256)?.toString('base64'),
       empty: () => {
