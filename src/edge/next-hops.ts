@@ -110,7 +110,8 @@ async function addressesOf(
 }
 
 function dnsCode(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'error'
+  const code = (error as { readonly code?: unknown } | null)?.code
+  return typeof code === 'string' ? code : 'error'
 }
 
 const privateAddresses = new BlockList()

@@ -242,17 +242,20 @@ describe('permission refused at the last moment', () => {
 
 describe('what the next hop answers', () => {
   const verbs: Verb[] = ['CONNECT', 'EHLO', 'MAIL', 'RCPT', 'DATA', 'DOT']
-  test.each(verbs.filter((verb) => verb !== 'EHLO'))('4xx at %s is deferred, with its words', async (verb) => {
-    const server = await aServer(says(verb, '451 4.7.1 later, please'))
-    const { outcome } = await send(anEdge({ port: server.port }))
-    expect(outcome).toEqual({
-      recipient: ellen,
-      outcome: 'deferred',
-      code: 451,
-      reply: '451 4.7.1 later, please',
-      nextHop: `127.0.0.1:${server.port}`,
-    })
-  })
+  test.each(verbs.filter((verb) => verb !== 'EHLO'))(
+    '4xx at %s is deferred, with its words',
+    async (verb) => {
+      const server = await aServer(says(verb, '451 4.7.1 later, please'))
+      const { outcome } = await send(anEdge({ port: server.port }))
+      expect(outcome).toEqual({
+        recipient: ellen,
+        outcome: 'deferred',
+        code: 451,
+        reply: '451 4.7.1 later, please',
+        nextHop: `127.0.0.1:${server.port}`,
+      })
+    },
+  )
 
   test.each(verbs.filter((verb) => verb !== 'EHLO'))('5xx at %s is refused, with its words', async (verb) => {
     const server = await aServer(says(verb, '550 5.7.1 never'))
