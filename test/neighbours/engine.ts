@@ -52,6 +52,7 @@ export class Engine {
       env: { ...inherited, ...this.#environment },
     })
     this.#child = child
+    this.#guard(child)
     for (const stream of [child.stdout, child.stderr])
       createInterface({ input: stream }).on('line', (line) => this.#heard(line))
     const until = performance.now() + startsWithinMs
@@ -101,6 +102,22 @@ export class Engine {
       .slice(-lines)
       .map((line) => JSON.stringify(line))
       .join('\n')
+  }
+
+  /**
+   * Whoever started the engine may be killed: a shell that waits for the end of its stdin then ends the engine, too.
+   * The engine itself must not care about its stdin, which is closed where services run.
+   */
+  #guard(child: ChildProcess): void {
+    const guard = spawn('sh', ['-c', 'cat > /dev/null; kill -TERM "$0" 2> /dev/null', String(child.pid)], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    })
+    guard.on('error', () => {})
+    guard.stdin.on('error', () => {})
+    child.once('exit', () => {
+      guard.kill('SIGKILL')
+      guard.stdin.end()
+    })
   }
 
   #heard(line: string): void {
