@@ -1,0 +1,208 @@
+import type { Condition, Test, ValuePath } from '../domain/channel.ts'
+import { parsePath, parseRelativePath } from '../lib/hl7v2.ts'
+import { checkFhirpath, fhirpathFunctions } from '../mapping/fhirpath.ts'
+import { readDuration } from './duration.ts'
+import { readPattern } from './pattern.ts'
+import { didYouMean } from './problem.ts'
+import type { Problem, ProblemCode } from './problem.ts'
+import type { Place, YamlFile } from './yaml-file.ts'
+
+/** What the paths of a file mean: places in a message, places in a repetition, or FHIRPath. */
+export type PathKind = ValuePath['type']
+
+/** One file while it is read: where findings go. */
+export interface Desk {
+  readonly yaml: YamlFile
+  readonly problems: Problem[]
+}
+
+export function report(
+  desk: Desk,
+  place: Place,
+  code: ProblemCode,
+  what: string,
+  remedy?: string,
+  at?: 'key' | 'value',
+): undefined {
+  desk.problems.push(desk.yaml.problem(place, code, what, remedy, at))
+}
+
+export function readPath(desk: Desk, place: Place, value: unknown, kind: PathKind): ValuePath | undefined {
+  const text = String(value)
+  if (kind === 'fhirpath') {
+    const reading = checkFhirpath(text)
+    if (reading.valid) return { type: 'fhirpath', text }
+    if (reading.unknownFunction === undefined)
+      return report(
+        desk,
+        place,
+        'fhirpath',
+        reading.because,
+        'write an expression such as Encounter.period.end',
+      )
+    return report(
+      desk,
+      place,
+      'fhirpath-function',
+      reading.because,
+      `allowed: ${fhirpathFunctions.join(', ')}${didYouMean(reading.unknownFunction, fhirpathFunctions)}`,
+    )
+  }
+  if (kind === 'hl7v2') {
+    const reading = parsePath(text)
+    return reading.valid
+      ? { type: 'hl7v2', text, path: reading.path }
+      : report(desk, place, 'path', reading.because, hintForPath(text))
+  }
+  const reading = parseRelativePath(text)
+  return reading.valid
+    ? { type: 'repetition', text, path: reading.path }
+    : report(
+        desk,
+        place,
+        'path',
+        reading.because,
+        'inside each:, paths begin at the component: "5" for the fifth',
+      )
+}
+
+function hintForPath(text: string): string | undefined {
+  const repaired = text
+    .toUpperCase()
+    .replace(/^([A-Z][A-Z0-9]{2})[.:_ ]?-?([0-9])/, '$1-$2')
+    .replace(/(-[0-9]+)-/, '$1.')
+  return repaired !== text && parsePath(repaired).valid ? `did you mean "${repaired}"?` : undefined
+}
+
+export function readPaths(desk: Desk, place: Place, value: unknown, kind: PathKind): readonly ValuePath[] {
+  return (value as readonly unknown[])
+    .map((each, index) => readPath(desk, [...place, index], each, kind))
+    .filter((path) => path !== undefined)
+}
+
+const subjects = ['field', 'first', 'fhirpath', 'all', 'any'] as const
+const tests = ['is', 'in', 'not', 'notIn', 'present', 'matches', 'newerThan'] as const
+
+/** A condition that has the right shape; undefined, with findings, where its parts make no question. */
+export function readCondition(
+  desk: Desk,
+  place: Place,
+  value: unknown,
+  kind: PathKind,
+): Condition | undefined {
+  const parts = value as Readonly<Record<string, unknown>>
+  const [subject, ...otherSubjects] = subjects.filter((key) => parts[key] !== undefined)
+  const [test, ...otherTests] = tests.filter((key) => parts[key] !== undefined)
+  const subjectsHere = kind === 'fhirpath' ? 'fhirpath, first, all, any' : 'field, first, all, any'
+  if (subject === undefined || otherSubjects.length > 0)
+    return report(
+      desk,
+      place,
+      'condition',
+      'a condition looks at exactly one thing',
+      `write one of ${subjectsHere}`,
+    )
+  if (subject === 'all' || subject === 'any') {
+    if (test !== undefined)
+      return report(
+        desk,
+        [...place, test],
+        'condition',
+        `"${test}" does not belong beside ${subject}:`,
+        'move it into the list',
+        'key',
+      )
+    const list = (parts[subject] as readonly unknown[]).map((each, index) =>
+      readCondition(desk, [...place, subject, index], each, kind),
+    )
+    if (list.some((each) => each === undefined)) return undefined
+    const conditions = list as readonly Condition[]
+    return subject === 'all' ? { all: conditions } : { any: conditions }
+  }
+  if ((subject === 'field') === (kind === 'fhirpath') && subject !== 'first')
+    return report(
+      desk,
+      [...place, subject],
+      'condition',
+      kind === 'fhirpath' ? 'field: is for HL7v2 messages' : 'fhirpath: is for FHIR resources',
+      `write one of ${subjectsHere}`,
+      'key',
+    )
+  if (otherTests.length > 0)
+    return report(
+      desk,
+      place,
+      'condition',
+      'a condition asks exactly one question',
+      `keep one of ${[test, ...otherTests].join(', ')}`,
+    )
+  const paths =
+    subject === 'first'
+      ? readPaths(desk, [...place, 'first'], parts['first'], kind)
+      : [readPath(desk, [...place, subject], parts[subject], kind)].filter((path) => path !== undefined)
+  if (test === undefined) {
+    if (subject !== 'fhirpath')
+      return report(
+        desk,
+        place,
+        'condition',
+        'the condition asks no question',
+        `add one of ${tests.join(', ')}`,
+      )
+    return paths[0] && { holds: paths[0] }
+  }
+  const question = readTest(desk, [...place, test], test, parts[test])
+  return question === undefined || paths.length === 0 ? undefined : { paths, test: question }
+}
+
+function readTest(desk: Desk, place: Place, test: (typeof tests)[number], value: unknown): Test | undefined {
+  switch (test) {
+    case 'is':
+      return { type: 'in', values: new Set([String(value)]) }
+    case 'in':
+      return { type: 'in', values: new Set((value as readonly unknown[]).map(String)) }
+    case 'not':
+      return { type: 'not-in', values: new Set([String(value)]) }
+    case 'notIn':
+      return { type: 'not-in', values: new Set((value as readonly unknown[]).map(String)) }
+    case 'present':
+      return { type: 'present', present: value === true }
+    case 'matches': {
+      const reading = readPattern(String(value))
+      if (!reading.valid) return report(desk, place, 'pattern', reading.because, reading.remedy)
+      return { type: 'matches', pattern: reading.pattern }
+    }
+    case 'newerThan': {
+      const ageMsMax = readTimeSpan(desk, place, value)
+      return ageMsMax === undefined ? undefined : { type: 'newer-than', ageMsMax }
+    }
+  }
+}
+
+export function readTimeSpan(desk: Desk, place: Place, value: unknown): number | undefined {
+  const ms = typeof value === 'string' ? readDuration(value) : undefined
+  if (ms !== undefined) return ms
+  return report(
+    desk,
+    place,
+    'duration',
+    `"${String(place.at(-1))}" is not a time span, or longer than ten years`,
+    'write a number with a unit: 30s, 10m, 6h, 3d, 2w',
+  )
+}
+
+/** Every path that a condition looks at. */
+export function pathsOf(condition: Condition): readonly ValuePath[] {
+  if ('holds' in condition) return [condition.holds]
+  if ('all' in condition) return condition.all.flatMap(pathsOf)
+  if ('any' in condition) return condition.any.flatMap(pathsOf)
+  return condition.paths
+}
+
+/** True where the condition depends on the moment it is asked. */
+export function dependsOnTime(condition: Condition): boolean {
+  if ('holds' in condition) return false
+  if ('all' in condition) return condition.all.some(dependsOnTime)
+  if ('any' in condition) return condition.any.some(dependsOnTime)
+  return condition.test.type === 'newer-than'
+}

@@ -1,0 +1,125 @@
+/** Something wrong, or doubtful, in a channel, mapping, table or sample file. */
+export interface Problem {
+  readonly file: string
+  /** Both count from 1. */
+  readonly line: number
+  readonly column: number
+  /** An error keeps the channel from running; a warning does not. */
+  readonly severity: 'error' | 'warning'
+  readonly code: ProblemCode
+  readonly what: string
+  readonly remedy?: string
+}
+
+/** Every code that a finding may carry; stable, so that scripts and people can look it up (docs/analyst.md). */
+export const problemCodes = {
+  'file-unreadable': 'a file or folder is missing or cannot be read',
+  'file-too-large': 'a file is larger than any channel, mapping, table or sample needs to be',
+  'file-name': 'the file name and the name inside differ, or the name is not a plain one',
+  'yaml-syntax': 'the file is not YAML 1.2',
+  'yaml-feature': 'anchors, aliases, tags and several documents in one file are not used here',
+  'duplicate-key': 'the same key stands twice',
+  'reserved-key': 'a key that JavaScript gives a meaning of its own',
+  'unknown-key': 'a key that the format does not have',
+  'missing-key': 'a key that must be there',
+  'wrong-value': 'a value of the wrong kind, or not one of those possible',
+  'variable-missing': 'an environment variable without a value or a default',
+  'secret-reference': 'a secret that is not written as secret:NAME',
+  'secret-unknown': 'a secret that the settings do not have',
+  'server-unknown': 'a FHIR server that the settings do not have',
+  duration: 'a time span that is not a number with a unit',
+  timezone: 'a time zone that the IANA database does not have',
+  encoding: 'a character set that HL7 table 0211 does not have',
+  condition: 'a condition without exactly one question',
+  path: 'a path that names no place in a message',
+  fhirpath: 'a FHIRPath expression that cannot be read',
+  'fhirpath-function': 'a FHIRPath function that is not allowed',
+  pattern: 'a pattern that is no regular expression, or one that could take for ever',
+  row: 'a row without exactly one source, or whose parts do not fit together',
+  'row-unreachable': 'a row that can never give a value',
+  'row-target': 'a row that fills something a trigger event does not have',
+  'mapping-incomplete': 'a mapping that can never yield a trigger event',
+  'mapping-unknown': 'a mapping that does not exist',
+  'mapping-broken': 'a mapping that has errors of its own',
+  'mapping-input': 'a mapping for another kind of input than the source gives',
+  'mapping-unused': 'a mapping that no channel uses',
+  'table-unknown': 'a lookup table that does not exist',
+  'table-format': 'a lookup table that is not CSV with the header from,to',
+  'table-duplicate': 'a lookup table that gives two meanings to one value',
+  'table-value': 'a lookup table that gives a meaning the trigger event does not have',
+  'port-taken': 'two channels that listen on the same port',
+  'sample-unknown': 'a sample file that does not exist',
+  test: 'a test that cannot be run as written',
+  'no-tests': 'a channel without tests',
+  'untested-reason': 'a filter rule whose reason no test shows',
+  'untested-kind': 'a kind of event that no test shows',
+} as const
+
+export type ProblemCode = keyof typeof problemCodes
+
+/**
+ * As the analyst reads it:
+ *
+ * @example channels/memorial-adt.yaml:4:6  mapping "adt-v2" does not exist  [mapping-unknown]
+ *            mappings/ has: adt, encounter, eob – did you mean "adt"?
+ */
+export function formatProblem(problem: Problem): string {
+  const { file, line, column, severity, code, what, remedy } = problem
+  const head = `${file}:${line}:${column}  ${severity === 'warning' ? 'warning: ' : ''}${what}  [${code}]`
+  return remedy === undefined ? head : `${head}\n  ${remedy}`
+}
+
+/** By file, then by place. */
+export function sortProblems(problems: readonly Problem[]): Problem[] {
+  const unique = new Map(problems.map((problem) => [formatProblem(problem), problem]))
+  return [...unique.values()].sort(
+    (a, b) =>
+      compareText(a.file, b.file) ||
+      a.line - b.line ||
+      a.column - b.column ||
+      compareText(a.code, b.code) ||
+      compareText(a.what, b.what),
+  )
+}
+
+/** Not by locale: the order of findings is the same on every machine. */
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** ` – did you mean "adt"?`, or nothing where no name is close. */
+export function didYouMean(text: string, names: Iterable<string>): string {
+  const name = closest(text, names)
+  return name === undefined ? '' : ` – did you mean "${name}"?`
+}
+
+/** The name that a typing error away from the text, if there is one. */
+export function closest(text: string, names: Iterable<string>): string | undefined {
+  const wanted = text.slice(0, 100).toLowerCase()
+  let best: string | undefined
+  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1
+  for (const name of names) {
+    const distance = editDistance(wanted, name.toLowerCase())
+    if (distance < bestDistance && distance < name.length) [best, bestDistance] = [name, distance]
+  }
+  return best
+}
+
+/** Insertions, deletions, substitutions and swaps of neighbours (Damerau, optimal string alignment). */
+function editDistance(a: string, b: string): number {
+  let before: number[] = []
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1
+      let cost = Math.min(previous[j]! + 1, current[j - 1]! + 1, previous[j - 1]! + same)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        cost = Math.min(cost, before[j - 2]! + 1)
+      current.push(cost)
+    }
+    before = previous
+    previous = current
+  }
+  return previous[b.length]!
+}

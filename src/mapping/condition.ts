@@ -1,0 +1,125 @@
+import type { Condition, Test, ValuePath } from '../domain/channel.ts'
+import { holds, timeFrom, valueAt } from './input.ts'
+import type { Input, Quarantined } from './input.ts'
+
+/** A value longer than this never meets a pattern: matching time stays bounded. */
+const patternInputLengthMax = 200
+
+/** Whether a condition holds, or why nobody can say. @throws Error where a FHIRPath expression fails */
+export function ask(condition: Condition, input: Input, at: Date): boolean | Quarantined {
+  if ('holds' in condition) return holds(input, condition.holds)
+  if ('all' in condition) {
+    for (const each of condition.all) {
+      const answer = ask(each, input, at)
+      if (answer !== true) return answer
+    }
+    return true
+  }
+  if ('any' in condition) {
+    for (const each of condition.any) {
+      const answer = ask(each, input, at)
+      if (answer !== false) return answer
+    }
+    return false
+  }
+  return askTest(condition.paths, condition.test, input, at)
+}
+
+function askTest(paths: readonly ValuePath[], test: Test, input: Input, at: Date): boolean | Quarantined {
+  const found = firstOf(paths, input)
+  switch (test.type) {
+    case 'in':
+      return found !== undefined && test.values.has(found.value)
+    case 'not-in':
+      return found === undefined || !test.values.has(found.value)
+    case 'present':
+      return (found !== undefined) === test.present
+    case 'matches':
+      return (
+        found !== undefined && found.value.length <= patternInputLengthMax && test.pattern.test(found.value)
+      )
+    case 'newer-than': {
+      if (found === undefined)
+        return { code: 'age-unknown', because: `${textOf(paths)} gives no time: its age cannot be judged` }
+      const time = timeFrom(input, found.value)
+      if (!time.valid)
+        return { code: 'datetime-unreadable', because: `${found.path.text} is not a time: ${time.because}` }
+      return at.getTime() - time.at.getTime() <= test.ageMsMax
+    }
+  }
+}
+
+/** The first of several paths that gives a value. */
+export function firstOf(
+  paths: readonly ValuePath[],
+  input: Input,
+): { readonly path: ValuePath; readonly value: string } | undefined {
+  for (const path of paths) {
+    const value = valueAt(input, path)
+    if (value !== undefined) return { path, value }
+  }
+  return undefined
+}
+
+/** Why a condition that does not hold does not, in words without PHI: `MSH-9.2 is A08, not one of A03, A13`. */
+export function explain(condition: Condition, input: Input): string {
+  if ('holds' in condition) return `“${condition.holds.text}” does not hold`
+  if ('all' in condition)
+    return condition.all.length === 1 ? explain(condition.all[0]!, input) : 'not all of its conditions hold'
+  if ('any' in condition)
+    return condition.any.length === 1 ? explain(condition.any[0]!, input) : 'none of its conditions holds'
+  const { paths, test } = condition
+  const found = firstOf(paths, input)
+  const name = (found?.path ?? paths[0]!).text
+  const shown = found && quotable(found.path, found.value)
+  switch (test.type) {
+    case 'in': {
+      const wanted = [...test.values]
+      const list = wanted.length === 1 ? wanted[0]! : `one of ${wanted.join(', ')}`
+      if (found === undefined) return `${name} is empty, not ${list}`
+      return shown === undefined ? `${name} is not ${list}` : `${name} is ${shown}, not ${list}`
+    }
+    case 'not-in':
+      return shown === undefined
+        ? `${name} has a value that is excluded`
+        : `${name} is ${shown}, which is excluded`
+    case 'present':
+      return test.present ? `${textOf(paths)} is empty` : `${name} is not empty`
+    case 'matches':
+      return found === undefined ? `${name} is empty` : `${name} does not have the expected form`
+    case 'newer-than':
+      return `${name} is more than ${inWords(test.ageMsMax)} old`
+  }
+}
+
+/**
+ * Fields whose values are codes about the message or the visit, never about the person: these may be quoted. Everything
+ * else, and anything that does not look like a code, is not.
+ */
+const codeFields = new Set(
+  `MSH-9 MSH-11 MSH-12 MSH-15 MSH-16 MSH-18 EVN-1 EVN-4 PV1-2 PV1-4 PV1-10 PV1-14 PV1-18 PV1-36 PV2-3 TXA-2 TXA-17
+   TXA-18 TXA-19 ORC-1 ORC-5 OBR-24 OBR-25 OBX-2 OBX-11`.split(/\s+/),
+)
+
+/** The value where it may be shown. */
+export function quotable(path: ValuePath, value: string): string | undefined {
+  if (path.type !== 'hl7v2') return undefined
+  const isCode =
+    codeFields.has(`${path.path.segment}-${path.path.field}`) && /^[A-Za-z0-9_.+-]{1,20}$/.test(value)
+  return isCode ? value : undefined
+}
+
+function textOf(paths: readonly ValuePath[]): string {
+  return paths.map((path) => path.text).join(' and ')
+}
+
+function inWords(ms: number): string {
+  for (const [unit, length] of [
+    ['day', 86_400_000],
+    ['hour', 3_600_000],
+    ['minute', 60_000],
+    ['second', 1_000],
+  ] as const)
+    if (ms >= length && ms % length === 0) return `${ms / length} ${unit}${ms === length ? '' : 's'}`
+  return `${ms} ms`
+}

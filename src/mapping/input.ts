@@ -1,0 +1,166 @@
+import type { ChannelPlan, ValuePath } from '../domain/channel.ts'
+import { readHl7, Hl7Unreadable } from '../lib/hl7v2.ts'
+import type { Hl7Message, Hl7Repetition } from '../lib/hl7v2.ts'
+import { readDate, readTimestamp, zoneOf } from '../lib/hl7v2-time.ts'
+import type { DateReading, TimestampReading, Zone } from '../lib/hl7v2-time.ts'
+import { askFhirpath } from './fhirpath.ts'
+
+export type FhirResource = Readonly<Record<string, unknown>>
+
+/** What was received, opened for reading: a whole message or resource, or one repetition of it. */
+export type Input =
+  | {
+      readonly type: 'hl7v2'
+      readonly message: Hl7Message
+      readonly zone: Zone
+      readonly part?: Hl7Repetition
+    }
+  | { readonly type: 'fhir'; readonly resource: unknown; readonly zone: Zone }
+
+/** Why a message waits for a person. `because` carries no PHI. */
+export interface Quarantined {
+  readonly code: QuarantineCode
+  readonly because: string
+}
+
+export type QuarantineCode =
+  | Hl7Unreadable['code']
+  | 'fhir-unreadable'
+  | 'needs-a-person'
+  | 'lookup-miss'
+  | 'required-missing'
+  | 'datetime-unreadable'
+  | 'date-unreadable'
+  | 'age-unknown'
+  | 'fhirpath-failed'
+  | 'value-refused'
+  | 'mapping-failed'
+
+export function isQuarantined(value: unknown): value is Quarantined {
+  return typeof value === 'object' && value !== null && 'code' in value && 'because' in value
+}
+
+/** Opens what came over a channel, as the channel’s mapping expects it. */
+export function openInput(plan: ChannelPlan, received: Uint8Array | FhirResource): Input | Quarantined {
+  if (plan.mapping.input === 'hl7v2') {
+    if (!(received instanceof Uint8Array))
+      return { code: 'hl7-no-msh', because: 'the channel expects an HL7v2 message, not a FHIR resource' }
+    return openHl7(plan, asBuffer(received))
+  }
+  const resource = received instanceof Uint8Array ? parseJson(asBuffer(received)) : received
+  if (
+    typeof resource !== 'object' ||
+    resource === null ||
+    Array.isArray(resource) ||
+    !('resourceType' in resource)
+  )
+    return { code: 'fhir-unreadable', because: 'it is not a FHIR resource in JSON' }
+  return { type: 'fhir', resource, zone: plan.timezone }
+}
+
+function openHl7(plan: ChannelPlan, bytes: Buffer): Input | Quarantined {
+  const encoding = plan.source.type === 'mllp' ? plan.source.encoding : undefined
+  try {
+    const message = readHl7(bytes, encoding === undefined ? {} : { charset: encoding })
+    return { type: 'hl7v2', message, zone: zoneOf(message.first('MSH-7')) ?? plan.timezone }
+  } catch (error) {
+    if (error instanceof Hl7Unreadable) return { code: error.code, because: error.because }
+    throw error
+  }
+}
+
+/** The value at a path, trimmed; undefined where there is none. @throws Error where a FHIRPath expression fails */
+export function valueAt(input: Input, path: ValuePath): string | undefined {
+  const value = input.type === 'hl7v2' ? hl7ValueAt(input, path) : fhirValueAt(input.resource, path)
+  if (value === undefined) return undefined
+  const trimmed = value.trim()
+  return trimmed === '' ? undefined : trimmed
+}
+
+function hl7ValueAt(input: Input & { type: 'hl7v2' }, path: ValuePath): string | undefined {
+  if (path.type === 'hl7v2') return input.message.first(path.path)
+  return path.type === 'repetition' ? input.part?.value(path.path) : undefined
+}
+
+function fhirValueAt(resource: unknown, path: ValuePath): string | undefined {
+  if (path.type !== 'fhirpath') return undefined
+  for (const value of askFhirpath(path.text, resource)) {
+    if (typeof value === 'string') return value
+    if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  }
+  return undefined
+}
+
+/** Whether a FHIRPath condition holds. @throws Error where the expression fails or answers with something else */
+export function holds(input: Input, path: ValuePath): boolean {
+  if (input.type !== 'fhir' || path.type !== 'fhirpath') return false
+  const answers = askFhirpath(path.text, input.resource)
+  if (answers.length === 0) return false
+  if (answers.length === 1 && typeof answers[0] === 'boolean') return answers[0]
+  throw new TypeError('the expression is not a yes-or-no question')
+}
+
+/** The repetitions of a field, or the elements that an expression finds, each opened for reading. */
+export function partsAt(input: Input, path: ValuePath): readonly Input[] {
+  if (input.type === 'hl7v2')
+    return path.type === 'hl7v2'
+      ? input.message.repetitions(path.path).map((part) => ({ ...input, part }))
+      : []
+  return path.type === 'fhirpath'
+    ? askFhirpath(path.text, input.resource).map((resource) => ({ ...input, resource }))
+    : []
+}
+
+/**
+ * The assigning authority at a path, as one text: `urn:oid:…` or `urn:uuid:…` where a universal id of that type is
+ * given, else the namespace (HD: namespace & universal id & type, HL7 v2.5.1 ch. 2A.36).
+ */
+export function assignerAt(input: Input, path: ValuePath): string | undefined {
+  if (path.type === 'fhirpath') return valueAt(input, path)
+  const [namespace, id, type] = [1, 2, 3].map((subcomponent) =>
+    valueAt(input, subcomponentOf(path, subcomponent)),
+  )
+  if (id !== undefined) {
+    const kind = type?.toUpperCase()
+    if (kind === 'ISO' && /^[0-2](\.(0|[1-9][0-9]*))+$/.test(id)) return `urn:oid:${id}`
+    if ((kind === 'UUID' || kind === 'GUID') && /^[0-9a-f-]{36}$/i.test(id))
+      return `urn:uuid:${id.toLowerCase()}`
+    if (kind === 'URI' || kind === 'URL') return id
+  }
+  return namespace ?? id
+}
+
+function subcomponentOf(path: ValuePath & { type: 'hl7v2' | 'repetition' }, subcomponent: number): ValuePath {
+  return path.type === 'hl7v2'
+    ? { ...path, path: { ...path.path, component: path.path.component ?? 1, subcomponent } }
+    : { ...path, path: { ...path.path, subcomponent } }
+}
+
+export function timeFrom(input: Input, text: string): TimestampReading {
+  if (input.type === 'hl7v2') return readTimestamp(text, input.zone)
+  // FHIR dateTime: the same digits with punctuation (R4 §2.24.0.1).
+  if (!/^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?)?)?$/.test(text))
+    return { valid: false, because: 'it is not a FHIR dateTime' }
+  const time = text.slice(10).replace('T', '').replaceAll(':', '').replace('Z', '+0000')
+  const compact = text.slice(0, 10).replaceAll('-', '') + time
+  return readTimestamp(compact, input.zone)
+}
+
+export function dateFrom(input: Input, text: string): DateReading {
+  if (input.type === 'hl7v2') return readDate(text)
+  return /^\d{4}(-\d{2}(-\d{2})?)?$/.test(text)
+    ? readDate(text.replaceAll('-', ''))
+    : { valid: false, because: 'it is not a FHIR date' }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8')) as unknown
+  } catch {
+    return undefined
+  }
+}
