@@ -15,7 +15,7 @@ export interface Person {
 
 export interface CcdChoices {
   effectiveTime: Date
-  /** Length of the document in bytes, met to within one table row (about 150 bytes). */
+  /** Length of the document in bytes, met exactly where it leaves room for the header and one row (about 9 kB). */
   bytes?: number
   version?: number
   code?: keyof typeof kinds
@@ -78,15 +78,23 @@ export function ccdOf(person: Person, choices: CcdChoices): Buffer {
   })
   const [head, tail] = filled.split('{{results}}')
   if (head === undefined || tail === undefined) throw new Error('the template has no place for results')
-  const wanted = choices.bytes ?? ccdBytes
-  const pieces = [Buffer.from(head)]
-  let length = Buffer.byteLength(head) + Buffer.byteLength(tail)
-  for (let row = 0; row === 0 || length < wanted; row++) {
-    const piece = Buffer.from(resultRow(row, seed.length))
+  const pieces: Buffer[] = [Buffer.from(head)]
+  let left = (choices.bytes ?? ccdBytes) - Buffer.byteLength(head) - Buffer.byteLength(tail)
+  for (let row = 0; row === 0 || left > 0; row++) {
+    let piece: Buffer = Buffer.from(resultRow(row, seed.length))
+    // The last row takes what is left, so that the size is met to the byte.
+    if (left - piece.length < rowBytesMin) piece = stretched(piece, left - piece.length)
     pieces.push(piece)
-    length += piece.length
+    left -= piece.length
   }
   return Buffer.concat([...pieces, Buffer.from(tail)])
+}
+
+const rowBytesMin = 400
+
+function stretched(row: Buffer, by: number): Buffer {
+  const end = row.lastIndexOf('</td></tr>')
+  return Buffer.concat([row.subarray(0, end), Buffer.alloc(Math.max(0, by), '.'), row.subarray(end)])
 }
 
 const tests = [
@@ -103,8 +111,15 @@ function resultRow(row: number, salt: number): string {
   const [name, unit, low, high] = tests[row % tests.length] ?? tests[0]
   const value = low + ((row * 7919 + salt * 104729) % ((high - low) * 10 + 7)) / 10
   const day = new Date(Date.UTC(2026, 0, 1) - (row % 3650) * 86_400_000).toISOString().slice(0, 10)
-  return `                <tr ID="result${row}"><td>${name}</td><td>${value.toFixed(1)} ${unit}</td><td>${low}–${high} ${unit}</td><td>${day}</td></tr>\n`
+  const comment = `${name} was measured by the laboratory of Ashby Medical Center in a sample taken at rest. ${remarks[row % remarks.length]}`
+  return `                <tr ID="result${row}"><td>${name}</td><td>${value.toFixed(1)} ${unit}</td><td>${low}–${high} ${unit}</td><td>${day}</td><td>${comment}</td></tr>\n`
 }
+
+const remarks = [
+  'The value lies within the range that is usual for this patient and needs no further control.',
+  'The value is to be controlled by the family physician within four weeks of the discharge.',
+  'Compared with the value of the admission there is a clear tendency towards the normal range.',
+]
 
 /** A moment in HL7 notation with its zone: 20261122214500+0000. */
 export function hl7Time(at: Date): string {
