@@ -45,7 +45,13 @@ export function readDer(source: Buffer, at = 0, end = source.length): DerValue {
   return readValue(source, at, end, { values: 0 }, 0)
 }
 
-function readValue(source: Buffer, at: number, end: number, seen: { values: number }, depth: number): DerValue {
+function readValue(
+  source: Buffer,
+  at: number,
+  end: number,
+  seen: { values: number },
+  depth: number,
+): DerValue {
   if (at + 2 > end) throw new DerError('a value is cut off', at)
   const tag = source[at]!
   if ((tag & 0x1f) === 0x1f) throw new DerError('a tag number above 30', at)
@@ -63,7 +69,16 @@ function readValue(source: Buffer, at: number, end: number, seen: { values: numb
       if (++seen.values > indefiniteValuesMax) throw new DerError('too many values', at)
       next = readValue(source, next, end, seen, depth + 1).end
     }
-    return { source, tag, constructed, start: at, contentStart, contentEnd: next, end: next + 2, indefinite: true }
+    return {
+      source,
+      tag,
+      constructed,
+      start: at,
+      contentStart,
+      contentEnd: next,
+      end: next + 2,
+      indefinite: true,
+    }
   }
   if (first > 0x80) {
     const octets = first & 0x7f
@@ -100,7 +115,10 @@ export function* derMembers(value: DerValue): Generator<DerValue, void, undefine
 export function expectDer(value: DerValue | undefined, tag: number, what: string): DerValue {
   if (value === undefined) throw new DerError(`${what} is missing`, 0)
   if (value.tag !== tag)
-    throw new DerError(`${what} has tag 0x${value.tag.toString(16)} instead of 0x${tag.toString(16)}`, value.start)
+    throw new DerError(
+      `${what} has tag 0x${value.tag.toString(16)} instead of 0x${tag.toString(16)}`,
+      value.start,
+    )
   return value
 }
 
@@ -148,7 +166,8 @@ export function derNumber(value: DerValue, what = 'an INTEGER'): number {
 export function derOidText(value: DerValue): string {
   expectDer(value, 0x06, 'an object identifier')
   const content = derContent(value)
-  if (content.length === 0 || content.length > 64) throw new DerError('an object identifier of odd length', value.start)
+  if (content.length === 0 || content.length > 64)
+    throw new DerError('an object identifier of odd length', value.start)
   const arcs: string[] = []
   let arc = 0n
   for (const [index, octet] of content.entries()) {

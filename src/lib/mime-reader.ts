@@ -148,7 +148,9 @@ function readUntil(text: string, at: { index: number }, stops: string): string {
 function joinContinuations(pieces: ReadonlyMap<string, string>): Map<string, string> {
   const parameters = new Map<string, string>()
   for (const [name, content] of pieces) if (!name.includes('*')) parameters.set(name, content)
-  const extended = new Set([...pieces.keys()].filter((name) => name.includes('*')).map((name) => name.split('*')[0]!))
+  const extended = new Set(
+    [...pieces.keys()].filter((name) => name.includes('*')).map((name) => name.split('*')[0]!),
+  )
   for (const base of extended) {
     let bytes = Buffer.alloc(0)
     let charset = 'utf-8'

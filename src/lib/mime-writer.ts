@@ -47,7 +47,8 @@ export function safeText(where: string, text: string): string {
  */
 export function field(name: string, value: string): string {
   safeText(`header ${name}`, value)
-  if (!/^[\x20-\x7e]*$/.test(value)) throw new UnsafeText(`header ${name}`, 'has characters that are not ASCII')
+  if (!/^[\x20-\x7e]*$/.test(value))
+    throw new UnsafeText(`header ${name}`, 'has characters that are not ASCII')
   let line = `${name}:`
   const lines: string[] = []
   for (const piece of value.split(' ')) {
@@ -68,17 +69,21 @@ export function textField(name: string, text: string): string {
   safeText(`header ${name}`, text)
   const plain = /^[\x20-\x7e]*$/.test(text) && !text.includes('=?') && text.trim() === text
   const fits = !text.split(' ').some((word) => word.length > lineOctetsWanted - 2)
-  return field(name, plain && fits && !text.includes('  ') ? text : encodedWords(text))
+  return field(name, plain && fits && !text.includes('  ') ? text : encodedWords(text, name.length + 2))
 }
 
-/** RFC 2047 encoded words in UTF-8, B encoding, split between characters, separated by a blank. */
-export function encodedWords(text: string): string {
-  // =?utf-8?B?…?= leaves 63 characters of base64, which is 45 bytes in whole groups.
-  const bytesMax = Math.floor((encodedWordMax - '=?utf-8?B??='.length) / 4) * 3
+/**
+ * RFC 2047 encoded words in UTF-8, B encoding, split between characters, separated by a blank.
+ *
+ * @param before characters that stand on the first line already
+ */
+export function encodedWords(text: string, before = 0): string {
+  // =?utf-8?B?…?= leaves 63 characters of base64 on a line of its own, which is 45 bytes in whole groups.
+  const bytesMax = (used: number) => Math.floor((encodedWordMax - '=?utf-8?B??='.length - used) / 4) * 3
   const words: string[] = []
   let piece = ''
   for (const character of text) {
-    if (Buffer.byteLength(piece + character) > bytesMax) {
+    if (Buffer.byteLength(piece + character) > bytesMax(words.length === 0 ? before : 0)) {
       words.push(piece)
       piece = ''
     }
@@ -131,7 +136,10 @@ export function address(where: string, text: string): string {
 /** A Message-ID with its angle brackets (RFC 5322 §3.6.4). */
 export function messageId(where: string, text: string): string {
   safeText(where, text)
-  if (text.length > 250 || !/^<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+>$/.test(text))
+  if (
+    text.length > 250 ||
+    !/^<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+>$/.test(text)
+  )
     throw new UnsafeText(where, 'is not of the form <left@right>')
   return text
 }

@@ -55,14 +55,15 @@ export const ecdsaOids: Record<Digest, string> = {
 }
 
 /** Content ciphers by object identifier; DES, 3DES and RC2 are not among them. */
-export const contentCiphers: ReadonlyMap<string, { name: string; keyBytes: number; mode: 'cbc' | 'gcm' }> = new Map([
-  ['2.16.840.1.101.3.4.1.2', { name: 'aes-128-cbc', keyBytes: 16, mode: 'cbc' }],
-  ['2.16.840.1.101.3.4.1.22', { name: 'aes-192-cbc', keyBytes: 24, mode: 'cbc' }],
-  ['2.16.840.1.101.3.4.1.42', { name: 'aes-256-cbc', keyBytes: 32, mode: 'cbc' }],
-  ['2.16.840.1.101.3.4.1.6', { name: 'aes-128-gcm', keyBytes: 16, mode: 'gcm' }],
-  ['2.16.840.1.101.3.4.1.26', { name: 'aes-192-gcm', keyBytes: 24, mode: 'gcm' }],
-  ['2.16.840.1.101.3.4.1.46', { name: 'aes-256-gcm', keyBytes: 32, mode: 'gcm' }],
-])
+export const contentCiphers: ReadonlyMap<string, { name: string; keyBytes: number; mode: 'cbc' | 'gcm' }> =
+  new Map([
+    ['2.16.840.1.101.3.4.1.2', { name: 'aes-128-cbc', keyBytes: 16, mode: 'cbc' }],
+    ['2.16.840.1.101.3.4.1.22', { name: 'aes-192-cbc', keyBytes: 24, mode: 'cbc' }],
+    ['2.16.840.1.101.3.4.1.42', { name: 'aes-256-cbc', keyBytes: 32, mode: 'cbc' }],
+    ['2.16.840.1.101.3.4.1.6', { name: 'aes-128-gcm', keyBytes: 16, mode: 'gcm' }],
+    ['2.16.840.1.101.3.4.1.26', { name: 'aes-192-gcm', keyBytes: 24, mode: 'gcm' }],
+    ['2.16.840.1.101.3.4.1.46', { name: 'aes-256-gcm', keyBytes: 32, mode: 'gcm' }],
+  ])
 
 export const contentCipherOids: Record<ContentCipher, { oid: string; keyBytes: number }> = {
   'aes-128-cbc': { oid: '2.16.840.1.101.3.4.1.2', keyBytes: 16 },

@@ -84,7 +84,7 @@ function headsAround(bytes: number, levels: readonly { tag: number; before: Buff
 }
 
 function recipientOf(certificate: Buffer, index: number): Recipient {
-  const key = createHash('sha256').update(certificate).digest('latin1')
+  const key = createHash('sha256').update(certificate).digest('base64')
   const kept = recipientsKept.get(key)
   if (kept) return kept
   const made = prepare(certificate, index)
@@ -110,7 +110,9 @@ function prepare(bytes: Buffer, index: number): Recipient {
     }
   if (curveOctets(publicKey) !== undefined)
     return { usesAgreement: true, recipientInfo: (contentKey) => agreed(identifier, publicKey, contentKey) }
-  throw new Error(`${where} has a key that is neither RSA nor EC on P-256, P-384 or P-521; ask the receiving HISP`)
+  throw new Error(
+    `${where} has a key that is neither RSA nor EC on P-256, P-384 or P-521; ask the receiving HISP`,
+  )
 }
 
 /** KeyTransRecipientInfo (RFC 5652 §6.2.1) by issuer and serial number: receivers look keys up by these. */

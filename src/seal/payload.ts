@@ -47,7 +47,10 @@ export function makePayload(order: PlainOrder, random: Random): Payload {
     `\r\n--${boundary}\r\n`
   for (const [index, document] of order.documents.entries()) {
     text +=
-      field('Content-Type', `${mediaType(document.mediaType)}${parameter('name', fileName(document.fileName))}`) +
+      field(
+        'Content-Type',
+        `${mediaType(document.mediaType)}${parameter('name', fileName(document.fileName))}`,
+      ) +
       'Content-Transfer-Encoding: base64\r\n' +
       field('Content-Disposition', `attachment${parameter('filename', document.fileName)}`) +
       '\r\n'
@@ -108,7 +111,8 @@ function textPart(text: string, disposition: string): string {
 
 function mediaType(text: string): string {
   const [type, subtype, ...more] = text.toLowerCase().split('/')
-  const isToken = (part: string | undefined) => part !== undefined && /^[a-z0-9][a-z0-9.+_-]{0,126}$/.test(part)
+  const isToken = (part: string | undefined) =>
+    part !== undefined && /^[a-z0-9][a-z0-9.+_-]{0,126}$/.test(part)
   if (!isToken(type) || !isToken(subtype) || more.length > 0)
     throw new UnsafeText('a document’s media type', 'is not of the form type/subtype')
   // RFC 2046 §5: these two may not be in base64.

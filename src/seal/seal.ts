@@ -79,7 +79,8 @@ export function makeSealer({
   return {
     seal(order, { signal } = {}) {
       if (isClosed) throw new Error('the sealer is closed')
-      if (signers.length === 0) throw new Failed('signing-key-missing', 'no signing certificate is configured')
+      if (signers.length === 0)
+        throw new Failed('signing-key-missing', 'no signing certificate is configured')
       signal?.throwIfAborted()
       const stream = runOrder(++lastId, order, thread())
       if (signal) {
@@ -133,7 +134,9 @@ function startThread(program: URL, start: ThreadStart): Thread {
     if (message.what === 'returned' && !orders.has(message.id)) spare.push(message.memory)
     orders.get(message.id)?.heard(message)
   })
-  worker.on('error', (cause) => end(new Error('the sealing thread broke; the message can be sealed again', { cause })))
+  worker.on('error', (cause) =>
+    end(new Error('the sealing thread broke; the message can be sealed again', { cause })),
+  )
   worker.on('exit', () => end(new Error('the sealing thread ended; the message can be sealed again')))
   return {
     load: () => orders.size,
@@ -281,11 +284,14 @@ function unpooled(bytes: Buffer): Buffer {
 }
 
 /** Copies a document into pieces of the size the thread likes best: memory of the source cannot be given away. */
-async function* pieces(document: SealDocument, thread: Thread): AsyncGenerator<{ memory: ArrayBuffer; bytes: number }> {
+async function* pieces(
+  document: SealDocument,
+  thread: Thread,
+): AsyncGenerator<{ memory: ArrayBuffer; bytes: number }> {
   let memory: ArrayBuffer | undefined
   let bytes = 0
   for await (const chunk of document.chunks())
-    for (let from = 0; from < chunk.length; ) {
+    for (let from = 0; from < chunk.length;) {
       memory ??= thread.memory()
       const part = chunk.subarray(from, from + pieceBytes - bytes)
       new Uint8Array(memory).set(part, bytes)

@@ -23,7 +23,7 @@ const signature = makeSignature(
 const chunkBytesWanted = 48 * 1024
 
 interface Running {
-  arrived: (Extract<ToThread, { what: 'piece' | 'ended' }>)[]
+  arrived: Extract<ToThread, { what: 'piece' | 'ended' }>[]
   untaken: number
   cancelled: boolean
   wake: () => void

@@ -1,0 +1,192 @@
+import { setImmediate } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { Failed } from '../../src/domain/failure.ts'
+import { UnsafeText } from '../../src/lib/mime-writer.ts'
+import { open } from '../../src/seal/open.ts'
+import { makeSealer, type Sealer, type SealedStream } from '../../src/seal/seal.ts'
+import { aDocument, anOrder, aTown, type Town } from './an-order.ts'
+
+let town: Town
+let sealer: Sealer
+beforeAll(() => {
+  town = aTown()
+  sealer = makeSealer({ threads: 2, signers: [town.ashby] })
+})
+afterAll(() => sealer.close())
+
+async function whole(stream: SealedStream): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream.chunks) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+function documentIn(sealed: Buffer, town: Town): Buffer {
+  const read = open(sealed, { keys: [town.phr] })
+  if (!read.opened) throw new Error(read.because)
+  expect(read.signers.map((one) => one.valid)).toEqual([true])
+  const text = read.message.toString('latin1')
+  return Buffer.from(/filename=ccd\.xml\r\n\r\n([A-Za-z0-9+/=\r\n]*?)\r\n--/.exec(text)![1]!, 'base64')
+}
+
+/** A document without end, and how much of it has been asked for. */
+function endless() {
+  const asked = { chunks: 0, isOver: false }
+  const document = {
+    fileName: 'ccd.xml',
+    mediaType: 'application/xml',
+    bytes: 2 ** 40,
+    chunks: async function* () {
+      try {
+        for (;;) {
+          asked.chunks++
+          yield Buffer.alloc(65_536)
+        }
+      } finally {
+        asked.isOver = true
+      }
+    },
+  }
+  return { asked, document }
+}
+
+/** Gives other work its turns until it is so. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await setImmediate()
+}
+
+describe('sealing in threads', () => {
+  test.each([0, 1, 56, 57, 58, 50_000, 65_663, 65_664, 65_665, 3_000_000])(
+    'a document of %d bytes arrives byte for byte, in the length announced',
+    async (bytes) => {
+      const content = Buffer.alloc(bytes, 'ClinicalDocument ')
+      const stream = sealer.seal(anOrder(town, { documents: [aDocument(content)] }))
+      const announced = await stream.bytes
+      const sealed = await whole(stream)
+      expect(sealed.length).toBe(announced)
+      expect(await stream.done).toBe(announced)
+      expect(documentIn(sealed, town).equals(content)).toBe(true)
+    },
+  )
+
+  test('many orders at once each give their own message', async () => {
+    const contents = Array.from({ length: 20 }, (_, index) => Buffer.alloc(index * 20_000, String(index)))
+    const sealed = await Promise.all(
+      contents.map((content) => whole(sealer.seal(anOrder(town, { documents: [aDocument(content)] })))),
+    )
+    for (const [index, content] of contents.entries())
+      expect(documentIn(sealed[index]!, town).equals(content)).toBe(true)
+  })
+
+  test('memory of the source stays with the source', async () => {
+    const content = Buffer.alloc(200_000, 'x')
+    await whole(sealer.seal(anOrder(town, { documents: [aDocument(content)] })))
+    expect(content.toString('latin1')).toBe('x'.repeat(200_000))
+  })
+
+  test('an order nobody takes from stops asking for its document, and holds up no other', async () => {
+    const { asked, document } = endless()
+    const stalled = sealer.seal(anOrder(town, { documents: [document] }))
+    await stalled.bytes
+    for (let round = 0; round < 4; round++)
+      await whole(sealer.seal(anOrder(town, { documents: [aDocument(Buffer.alloc(500_000))] })))
+    const before = asked.chunks
+    await whole(sealer.seal(anOrder(town, { documents: [aDocument(Buffer.alloc(500_000))] })))
+    expect(asked.chunks).toBe(before)
+    expect(asked.chunks).toBeLessThan(30)
+    stalled.cancel()
+    await expect(stalled.done).rejects.toThrow(/cancelled/)
+  })
+
+  test('leaving the loop over the chunks cancels the order and lets go of the source', async () => {
+    const { asked, document } = endless()
+    const stream = sealer.seal(anOrder(town, { documents: [document] }))
+    let taken = 0
+    for await (const chunk of stream.chunks) {
+      expect(chunk.length).toBeGreaterThan(0)
+      if (++taken === 20) break
+    }
+    await expect(stream.done).rejects.toThrow(/cancelled/)
+    await until(() => asked.isOver)
+  })
+
+  test('an abort signal cancels, before and while it runs', async () => {
+    const { asked, document } = endless()
+    const abort = new AbortController()
+    const stream = sealer.seal(anOrder(town, { documents: [document] }), { signal: abort.signal })
+    await stream.bytes
+    abort.abort()
+    await expect(whole(stream)).rejects.toThrow(/cancelled/)
+    await until(() => asked.isOver)
+    expect(() => sealer.seal(anOrder(town), { signal: abort.signal })).toThrow()
+  })
+
+  test('an error of the source is the error of the order', async () => {
+    const broken = {
+      ...aDocument(Buffer.alloc(10)),
+      chunks: async function* () {
+        yield Buffer.alloc(5)
+        throw new RangeError('the disk is gone')
+      },
+    }
+    const stream = sealer.seal(anOrder(town, { documents: [broken] }))
+    await expect(whole(stream)).rejects.toThrow(new RangeError('the disk is gone'))
+    await expect(stream.done).rejects.toThrow('the disk is gone')
+  })
+
+  test('a document that lies about its length fails, with or without end', async () => {
+    const short = { ...aDocument(Buffer.alloc(10)), bytes: 11 }
+    await expect(whole(sealer.seal(anOrder(town, { documents: [short] })))).rejects.toThrow(
+      /does not have the 11/,
+    )
+    const { asked, document } = endless()
+    const long = { ...document, bytes: 100 }
+    await expect(whole(sealer.seal(anOrder(town, { documents: [long] })))).rejects.toThrow(
+      /does not have the 100/,
+    )
+    await until(() => asked.isOver)
+  })
+
+  test('text that cannot stand in a message is refused by name and without being quoted', async () => {
+    const stream = sealer.seal(anOrder(town, { patientName: 'Ellen\r\nRecurring: Yes' }))
+    const error: unknown = await whole(stream).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(UnsafeText)
+    expect(String(error)).not.toContain('Ellen')
+    await expect(stream.bytes).rejects.toBe(error)
+  })
+})
+
+describe('the threads', () => {
+  const program = new URL('./breaking-worker.ts', import.meta.url)
+
+  test('one that breaks fails its orders with an ordinary error and is replaced', async () => {
+    const fragile = makeSealer({ threads: 1, signers: [town.ashby], program })
+    for (const subject of ['throw', 'exit']) {
+      const stream = fragile.seal(anOrder(town, { subject }))
+      await expect(whole(stream)).rejects.toThrow(/sealing thread (broke|ended)/)
+      await expect(stream.done).rejects.toThrow(/can be sealed again/)
+      const sealed = await whole(fragile.seal(anOrder(town)))
+      expect(open(sealed, { keys: [town.phr] }).opened).toBe(true)
+    }
+    await fragile.close()
+  })
+
+  test('closing fails what is running and refuses what comes', async () => {
+    const closing = makeSealer({ threads: 1, signers: [town.ashby] })
+    const stream = closing.seal(anOrder(town, { documents: [endless().document] }))
+    await stream.bytes
+    await closing.close()
+    await expect(whole(stream)).rejects.toThrow(/closed/)
+    expect(() => closing.seal(anOrder(town))).toThrow(/closed/)
+  })
+
+  test('without a signer nothing is sealed', async () => {
+    const keyless = makeSealer({ threads: 1, signers: [] })
+    expect(() => keyless.seal(anOrder(town))).toThrow(Failed)
+    await keyless.close()
+  })
+
+  test('a key that is another certificate’s is refused before any thread starts', () => {
+    const signers = [{ certificate: town.phr.certificate, privateKey: town.ashby.privateKey }]
+    expect(() => makeSealer({ threads: 1, signers })).toThrow(/does not belong/)
+  })
+})
