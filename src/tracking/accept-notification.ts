@@ -1,0 +1,81 @@
+import { isSameAddress } from '../domain/direct-address.ts'
+import type { RecipientReport } from '../domain/notification.ts'
+import type { Disposition } from '../domain/transmission.ts'
+
+export interface NotificationCircumstances {
+  /**
+   * What the signing certificates are bound to that verified and chain to one of our anchors: addresses (rfc822Name) and
+   * domains (dNSName). Empty where the mail was not signed, or by nobody we trust.
+   */
+  readonly signers: readonly string[]
+  /** MAIL FROM; empty for the null sender. */
+  readonly envelopeFrom: string
+  /** The addresses we send from. */
+  readonly ourAddresses: readonly string[]
+  /** What we sent under the report’s Original-Message-ID to the report’s recipient, if anything. */
+  readonly transmission?: { readonly messageId: string; readonly destination: string }
+}
+
+export type Acceptance =
+  | { readonly effect: 'apply'; readonly disposition: Disposition }
+  | { readonly effect: 'ignore'; readonly because: string }
+
+/**
+ * Whether one report of a notification may move a transmission. Whatever is ignored is stored with its reason all the same.
+ *
+ * A report counts only when a trusted signer is bound to the recipient it speaks for: its address, or any address in its
+ * domain, or the domain (a HISP signs for its mailboxes, and postmaster@ signs DSNs). Without this anybody could forge a
+ * delivery, or a failure, by knowing a Message-ID; the Java RI does not check it. An unsigned bounce of a mail server on the
+ * way is therefore evidence for people and never moves anything: if nothing arrived, no MDN comes and the timer says so.
+ */
+export function acceptNotification(
+  report: RecipientReport,
+  { signers, envelopeFrom, ourAddresses, transmission }: NotificationCircumstances,
+): Acceptance {
+  const { recipient, originalMessageId, disposition } = report
+  if (disposition === undefined) return ignore(`it says nothing that moves a transmission (${report.text})`)
+  if (signers.length === 0)
+    return ignore(
+      envelopeFrom === ''
+        ? 'an unsigned bounce of a mail server: anybody could have written it'
+        : 'it is not signed by anyone trusted: anybody could have written it',
+    )
+  if (recipient === undefined) return ignore('it does not say which recipient it speaks for')
+  if (originalMessageId === undefined) return ignore('it does not say which message it is about')
+  if (transmission === undefined)
+    return ignore(
+      ourAddresses.some((own) => isSameAddress(own, recipient))
+        ? 'it is about a notification of our own: notifications are never notified'
+        : 'we sent no message with this Message-ID to this recipient',
+    )
+  if (!isSameMessageId(transmission.messageId, originalMessageId))
+    return ignore('its Original-Message-ID is not that of the transmission')
+  if (!isSameAddress(transmission.destination, recipient))
+    return ignore('it speaks for another recipient than the transmission’s')
+  if (!signers.some((signer) => isBoundTo(signer, recipient)))
+    return ignore(
+      `signed for ${signers.map(domainOf).join(', ')}, which does not speak for ${domainOf(recipient)}`,
+    )
+  return { effect: 'apply', disposition }
+}
+
+function ignore(because: string): Acceptance {
+  return { effect: 'ignore', because }
+}
+
+function isBoundTo(signer: string, recipient: string): boolean {
+  return domainOf(signer) === domainOf(recipient)
+}
+
+function domainOf(addressOrDomain: string): string {
+  return addressOrDomain
+    .slice(addressOrDomain.lastIndexOf('@') + 1)
+    .trim()
+    .toLowerCase()
+}
+
+/** Compared without blanks and brackets, which peers drop or add; the rest is case-sensitive (RFC 5322 §3.6.4). */
+function isSameMessageId(a: string, b: string): boolean {
+  const bare = (id: string): string => id.replace(/[\s<>]/g, '')
+  return bare(a) === bare(b)
+}
