@@ -287,6 +287,7 @@ const statements = [
     opened_at timestamptz
   )`,
   `CREATE UNIQUE INDEX inbound_mail_once ON inbound_mail (digest)`,
+  `CREATE INDEX inbound_mail_unopened ON inbound_mail (received_at) WHERE state = 'received'`,
   `CREATE TABLE notification (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     mail_id uuid NOT NULL REFERENCES inbound_mail,

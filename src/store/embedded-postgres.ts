@@ -196,7 +196,7 @@ async function enter(entering: Entering, wantedPort?: number): Promise<Presence>
 }
 
 /** Throws unless the reason passes by itself: processes of the last server still ending, a port taken meanwhile. */
-async function sayWhyItEnded({ cluster }: Entering, because: string, began: number): Promise<void> {
+async function sayWhyItEnded({ cluster, log }: Entering, because: string, began: number): Promise<void> {
   const outlived = /shared memory block .* is still in use|lock file .* already exists/.test(because)
   const portTaken = /could not (bind|create any)/.test(because)
   if (!(outlived || portTaken) || performance.now() - began > departureMsMax) {
@@ -205,6 +205,7 @@ async function sayWhyItEnded({ cluster }: Entering, because: string, began: numb
         (outlived ? ': end the old server processes of this directory' : ''),
     )
   }
+  if (outlived) log.warn('processes of the previous database server are still ending', { path: cluster.location.data })
   await pause(departurePollMs)
 }
 

@@ -1,0 +1,67 @@
+import type { Query } from './query.ts'
+
+export interface Reconciliation {
+  readonly messages: number
+  readonly fates: Readonly<Record<string, number>>
+  /** What should not be there; empty where everything adds up. */
+  readonly findings: readonly { readonly what: string; readonly count: number; readonly example: string }[]
+}
+
+/** Each looks for rows that a correct engine cannot leave behind, whenever it is killed. */
+const checks: readonly { what: string; sql: string }[] = [
+  {
+    what: 'message is triggered but has no trigger event',
+    sql: `SELECT m.id::text AS example FROM message m LEFT JOIN trigger_event e ON e.message_id = m.id
+          WHERE m.state = 'triggered' AND e.id IS NULL`,
+  },
+  {
+    what: 'message is not triggered but has a trigger event',
+    sql: `SELECT m.id::text AS example FROM message m JOIN trigger_event e ON e.message_id = m.id WHERE m.state <> 'triggered'`,
+  },
+  {
+    what: 'message was filtered or quarantined without a reason',
+    sql: `SELECT id::text AS example FROM message WHERE state IN ('filtered', 'quarantined') AND because IS NULL`,
+  },
+  {
+    what: 'matched event has a verdict but no transmission, and no earlier one for the same visit',
+    sql: `SELECT e.id::text AS example FROM trigger_event e JOIN verdict v ON v.event_id = e.id AND v.outcome IN ('matched', 'held')
+          WHERE e.outcome IN ('matched', 'held')
+            AND NOT EXISTS (SELECT 1 FROM transmission t WHERE t.event_id = e.id AND t.authorization_id = v.authorization_id)
+            AND NOT EXISTS (SELECT 1 FROM transmission t WHERE t.encounter_key = e.encounter_key AND t.cause = e.kind
+              AND t.authorization_id = v.authorization_id)`,
+  },
+  {
+    what: 'transmission is under way but nothing will look at it again',
+    sql: `SELECT id::text AS example FROM transmission
+          WHERE due_at IS NULL AND (state IN ('waiting', 'preparing', 'sealed', 'submitted') OR (state = 'processed' AND delivery_requested))`,
+  },
+  {
+    what: 'transmission was sent without a disclosure in the audit',
+    sql: `SELECT t.id::text AS example FROM transmission t WHERE t.first_sent_at IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM audit a WHERE a.subject = 'transmission:' || t.id AND a.action = 'disclosure')`,
+  },
+  {
+    what: 'transmission was sent with another Message-ID than it was sealed with',
+    sql: `SELECT t.id::text AS example FROM transmission t JOIN sealed_message s ON s.transmission_id = t.id WHERE t.message_id <> s.message_id`,
+  },
+]
+
+/** Proves that every stored message ended, or will end, in exactly one fate. */
+export async function reconcile(query: Query): Promise<Reconciliation> {
+  const fates = await query<{ state: string; count: string }>(
+    'SELECT state, count(*) FROM message GROUP BY state',
+  )
+  const findings = []
+  for (const { what, sql } of checks) {
+    const [row] = await query<{ count: string; example: string | null }>(
+      `SELECT count(*), min(example) AS example FROM (${sql}) AS odd`,
+    )
+    if (row !== undefined && Number(row.count) > 0)
+      findings.push({ what, count: Number(row.count), example: row.example ?? '' })
+  }
+  return {
+    messages: fates.reduce((sum, row) => sum + Number(row.count), 0),
+    fates: Object.fromEntries(fates.map((row) => [row.state, Number(row.count)])),
+    findings,
+  }
+}
