@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm'
 import { Failed, type RetryPlan } from '../domain/failure.ts'
 import type { Edge, RecipientSubmission } from '../edge/edge.ts'
 import { schedule } from '../jobs/schedule.ts'
-import { answerDueAt, type AnswerTimes } from '../tracking/deadlines.ts'
+import { nextDeadline, type NotificationWaits } from '../tracking/deadlines.ts'
 import { appendAudit } from '../store/audit.ts'
 import { readBlob } from '../store/blobs.ts'
 import {
@@ -22,7 +22,7 @@ export interface SendPorts {
   readonly edge: Edge
   readonly from: string
   readonly retry: RetryPlan
-  readonly answers: AnswerTimes
+  readonly waits: NotificationWaits
   readonly now: () => Date
   readonly jitter: () => number
 }
@@ -144,7 +144,8 @@ function settleSubmission(
       await recordFailure(query, counted, failureFrom(result), ports.retry, at, ports.jitter())
       return
     }
-    const dueAt = answerDueAt({ ...ports.answers, firstSentAt: transmission.firstSentAt ?? at }, 'processed')
+    const standing = { state: 'submitted', deliveryRequested: transmission.deliveryRequested } as const
+    const dueAt = nextDeadline(standing, transmission.firstSentAt ?? at, ports.waits)!.dueAt
     const { after } = await recordOccurrence(query, transmission, { what: 'submitted' }, at, {
       dueAt,
       because: `accepted by ${result.nextHop}`,

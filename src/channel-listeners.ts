@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto'
+import type { ChannelView } from './api/channels.ts'
+import type { ChannelPlan, MllpSource, SecretReference } from './domain/channel.ts'
+import { makeControlIds } from './intake/control-ids.ts'
+import { listenMllp, type MllpListener, type MllpTls } from './intake/mllp-listener.ts'
+import type { Log } from './lib/log.ts'
+import type { Metrics } from './lib/metrics.ts'
+import { laneKey } from './mapping/lane-key.ts'
+import { makeReceive } from './pipeline/receive.ts'
+import { isLoopback } from './settings.ts'
+import type { InboundMessages } from './store/inbound-messages.ts'
+
+export interface ListeningPorts {
+  readonly store: InboundMessages
+  readonly secrets: ReadonlyMap<string, string>
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly now: () => Date
+}
+
+/** The channels as they listen. */
+export interface ChannelListeners {
+  readonly listens: readonly { readonly what: string; readonly on: string }[]
+  readonly problems: readonly string[]
+  views(): ChannelView[]
+  /** Stops accepting, delivers every owed acknowledgement, then closes. */
+  close(deadlineMs: number): Promise<void>
+}
+
+/** Opens the listener of every enabled MLLP channel; one that cannot listen does not keep the others from it. */
+export async function listenToChannels(
+  plans: readonly ChannelPlan[],
+  ports: ListeningPorts,
+): Promise<ChannelListeners> {
+  const newControlId = makeControlIds(randomBytes(8))
+  const opened = new Map<string, MllpListener>()
+  const failed = new Map<string, string>()
+  for (const plan of plans) {
+    if (!plan.enabled || plan.source.type !== 'mllp') continue
+    try {
+      opened.set(plan.name, await listen(plan, plan.source, newControlId, ports))
+    } catch (error) {
+      failed.set(plan.name, (error as Error).message)
+    }
+  }
+  return {
+    listens: [...opened].map(([name, listener]) => ({
+      what: `channel ${name} (MLLP)`,
+      on: placeOf(listener),
+    })),
+    problems: [...failed].map(([name, because]) => `channel ${name} does not listen: ${because}`),
+    views: () => plans.map((plan) => viewOf(plan, opened.get(plan.name), failed.get(plan.name))),
+    close: async (deadlineMs) => {
+      await Promise.all([...opened.values()].map((listener) => listener.close(deadlineMs)))
+    },
+  }
+}
+
+function listen(
+  plan: ChannelPlan,
+  source: MllpSource,
+  newControlId: () => string,
+  ports: ListeningPorts,
+): Promise<MllpListener> {
+  const { metrics, log } = ports
+  // Records in clear on a network are read by others: TLS is not an option there.
+  if (source.tls === undefined && !isLoopback(source.listen.host))
+    throw new Error(
+      `${source.listen.host} can be reached by others, and the channel has no tls: give it certificates, or listen on 127.0.0.1`,
+    )
+  const receive = makeReceive({
+    channel: plan.name,
+    store: ports.store,
+    laneKey: (bytes) => laneKey(plan, bytes),
+    clock: ports.now,
+    newControlId,
+    log,
+  })
+  const channel = plan.name
+  return listenMllp({
+    host: source.listen.host,
+    port: source.listen.port,
+    ...(source.tls === undefined ? {} : { tls: tlsOf(source.tls, ports.secrets) }),
+    limits: { frameBytesMax: source.maxMessageBytes },
+    receive: async (frame, peer) => {
+      const stop = metrics.ackSeconds.startTimer({ channel })
+      const receipt = await receive.frame(frame, peer)
+      stop()
+      metrics.received.inc({
+        channel,
+        outcome: receipt.isLost === true ? 'lost' : receipt.isUnreadable === true ? 'unreadable' : 'answered',
+      })
+      return receipt
+    },
+    onFragment: (fragment, peer) => receive.fragment(fragment, peer),
+    log,
+  })
+}
+
+function tlsOf(tls: NonNullable<MllpSource['tls']>, secrets: ReadonlyMap<string, string>): MllpTls {
+  const read = ({ secret }: SecretReference) => {
+    const value = secrets.get(secret)
+    if (value === undefined) throw new Error(`the settings have no secret “${secret}”`)
+    return value
+  }
+  if (tls.clientAuth === 'required' && tls.clientCa === undefined)
+    throw new Error('clientAuth is required, but there is no clientCa to check client certificates against')
+  return {
+    certificate: read(tls.cert),
+    privateKey: read(tls.key),
+    ...(tls.clientAuth === 'required' && tls.clientCa !== undefined
+      ? { clientAuthorities: read(tls.clientCa) }
+      : {}),
+  }
+}
+
+function viewOf(
+  plan: ChannelPlan,
+  listener: MllpListener | undefined,
+  because: string | undefined,
+): ChannelView {
+  return {
+    name: plan.name,
+    title: plan.title ?? null,
+    state: !plan.enabled ? 'disabled' : listener === undefined ? 'failed' : 'running',
+    because:
+      because ??
+      (plan.source.type === 'mllp'
+        ? null
+        : `sources of type ${plan.source.type} are not run by this version`),
+    source: plan.source.type,
+    listen: listener === undefined ? null : placeOf(listener),
+    connections: listener?.connections ?? 0,
+    revision: plan.revision,
+  }
+}
+
+function placeOf({ address: { host, port } }: MllpListener): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

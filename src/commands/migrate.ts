@@ -1,0 +1,17 @@
+import { schemaStanding } from '../store/migrate.ts'
+import { onDatabase, print, printJson, settingsFor, type Command } from './command.ts'
+
+export const migrate: Command = {
+  usage: `bluepost migrate
+
+Applies what is pending and says where the schema stands. Every start does the same; running it first lets an upgrade be
+done before the engine stops. It only ever goes forward: take a backup before an upgrade.`,
+  options: {},
+  run: (call) =>
+    onDatabase(settingsFor(call), async (dataSource) => {
+      const standing = await schemaStanding(dataSource)
+      if (call.isJson) printJson(standing)
+      else print(`The database is at ${standing.current ?? 'nothing'}; nothing is pending.`)
+      return 0
+    }),
+}
