@@ -4,11 +4,11 @@ import { schedule } from '../jobs/schedule.ts'
 import { appendAudit } from '../store/audit.ts'
 import { inTransaction } from '../store/query.ts'
 import { lockTransmission, recordOccurrence } from '../store/transmissions.ts'
-import { answerDueAt, type AnswerTimes } from '../tracking/deadlines.ts'
+import { nextDeadline, type NotificationWaits } from '../tracking/deadlines.ts'
 
 export interface AwaitPorts {
   readonly dataSource: DataSource
-  readonly answers: AnswerTimes
+  readonly waits: NotificationWaits
   readonly now: () => Date
 }
 
@@ -17,16 +17,11 @@ export function awaitAnswer(ports: AwaitPorts, transmissionId: string): Promise<
   return inTransaction(ports.dataSource, async (query) => {
     const at = ports.now()
     const transmission = await lockTransmission(query, transmissionId)
-    if (
-      transmission === undefined ||
-      (transmission.state !== 'submitted' && transmission.state !== 'processed')
-    )
-      return
-    const awaiting = transmission.state === 'submitted' ? 'processed' : 'delivered'
-    if (awaiting === 'delivered' && !transmission.deliveryRequested) return
-    const dueAt = answerDueAt({ ...ports.answers, firstSentAt: transmission.firstSentAt ?? at }, awaiting)
+    if (transmission === undefined) return
+    const deadline = nextDeadline(transmission, transmission.firstSentAt ?? at, ports.waits)
+    if (deadline === undefined) return
+    const { awaiting, code, dueAt } = deadline
     if (at < dueAt) return schedule(query, [{ task: 'step', transmissionId, dueAt }])
-    const code = awaiting === 'processed' ? 'processed-timeout' : 'delivered-timeout'
     const because = `no ${awaiting === 'processed' ? 'processed' : 'dispatched'} notification by ${dueAt.toISOString()}`
     const { advance } = await recordOccurrence(query, transmission, { what: 'timed-out', awaiting }, at, {
       code,

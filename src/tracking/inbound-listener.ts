@@ -36,7 +36,7 @@ export interface InboundSettings {
   readonly drainMsMax?: number
 }
 
-export interface InboundListener {
+export interface MailListener {
   readonly at: { readonly host: string; readonly port: number } | { readonly path: string }
   /** Takes no new mail, answers every mail under way, then closes all connections. */
   close(): Promise<void>
@@ -61,7 +61,7 @@ export async function listenForMail(
   settings: InboundSettings,
   store: (mail: IncomingMail) => Promise<void>,
   log: Log,
-): Promise<InboundListener> {
+): Promise<MailListener> {
   const bytesMax = settings.messageBytesMax ?? inboundMailBytesMax
   const underWay = new Map<string, Promise<void>>()
   let closing = false
@@ -200,7 +200,7 @@ function drained(stream: SMTPServerDataStream, octetsMax: number): Promise<void>
   })
 }
 
-async function listen(server: SMTPServer, at: InboundSettings['at']): Promise<InboundListener['at']> {
+async function listen(server: SMTPServer, at: InboundSettings['at']): Promise<MailListener['at']> {
   if ('path' in at) await removeStaleSocket(at.path)
   await new Promise<void>((resolve, reject) => {
     server.server.once('error', reject)
