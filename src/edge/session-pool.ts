@@ -1,6 +1,7 @@
 import type { NextHop } from './next-hops.ts'
 import type { Route } from './route.ts'
-import { openSession, type Opening, type SmtpPatience, type SmtpSession } from './smtp-session.ts'
+import type { SmtpPatience } from './smtp-patience.ts'
+import { openSession, type Opening, type SmtpSession } from './smtp-session.ts'
 
 export interface PoolLimits {
   /** Connections at once to one next hop; Postfix’s default for one destination is 20, small HISPs allow few. */

@@ -2,7 +2,8 @@ import type { Edge, Handover, RecipientSubmission, Submission, SubmissionOutcome
 import { nextHopsOfDomain, nextHopsOfRoute, type MailExchangerSettings, type NextHops } from './next-hops.ts'
 import { readRoutes, routeFor, type Route, type RouteSettings } from './route.ts'
 import { makeSessionPool, poolLimitsByDefault, type PoolLimits } from './session-pool.ts'
-import { patienceByDefault, type SmtpPatience, type Transaction } from './smtp-session.ts'
+import { patienceByDefault, type SmtpPatience } from './smtp-patience.ts'
+import type { Transaction } from './smtp-transaction.ts'
 
 export interface SmtpEdgeSettings {
   /** `sta`: routes, else MX. `smtp`: routes only, so `*` must be among them. */
