@@ -30,7 +30,9 @@ export function readEncoding(head: Uint8Array): EncodingReading {
   if (starts(0xff, 0xfe) || starts(0x3c, 0, 0x3f, 0)) return sixteen(head, 'utf-16le', starts(0xff, 0xfe))
 
   const hasUtf8Mark = starts(0xef, 0xbb, 0xbf)
-  const declared = declaredEncoding(Buffer.from(head).toString('latin1'))
+  const start = Buffer.from(head).toString('latin1')
+  if (isDeclarationOpen(start)) return refused('its XML declaration does not end')
+  const declared = declaredEncoding(start)
   if (declared === undefined) return decoder('utf-8')
   if (sixteenBit.has(declared)) return refused('it declares UTF-16, but its bytes are not')
   const label = eightBit.get(declared)
@@ -40,11 +42,18 @@ export function readEncoding(head: Uint8Array): EncodingReading {
 }
 
 function sixteen(head: Uint8Array, label: 'utf-16le' | 'utf-16be', hasMark: boolean): EncodingReading {
-  const declared = declaredEncoding(new TextDecoder(label).decode(head))
+  const start = new TextDecoder(label).decode(head)
+  if (isDeclarationOpen(start)) return refused('its XML declaration does not end')
+  const declared = declaredEncoding(start)
   if (declared === undefined && !hasMark) return refused('it is UTF-16 without saying so')
   if (declared !== undefined && !sixteenBit.has(declared))
     return refused('its bytes are UTF-16, but it declares another encoding')
   return decoder(label)
+}
+
+/** A declaration beyond what is looked at could name an encoding that nobody here has seen. */
+function isDeclarationOpen(head: string): boolean {
+  return /^[^<]{0,3}<\?xml\s/.test(head) && !head.includes('?>')
 }
 
 function declaredEncoding(head: string): string | undefined {

@@ -1,5 +1,5 @@
 import { SaxesParser, type SaxesTagNS } from 'saxes'
-import { encodingSniffBytes, readEncoding } from './cda-encoding.ts'
+import { Unreadable } from './unreadable.ts'
 
 /** `II` of the HL7 v3 data types: an OID or UUID, and an extension unique within it. */
 export interface InstanceIdentifier {
@@ -35,6 +35,8 @@ export interface CdaHeader {
   readonly setId?: InstanceIdentifier
   readonly versionNumber?: string
   readonly recordTargets: number
+  /** `patientRole` or `patient` elements in the first recordTarget, whichever are more; CDA R2 has one of each. */
+  readonly patients: number
   /** Of the first recordTarget. */
   readonly patient: {
     readonly ids: readonly InstanceIdentifier[]
@@ -51,14 +53,6 @@ export interface CdaHeader {
   readonly hasStylesheet: boolean
 }
 
-/** Which step of the gate (domain.md 3) the bytes fail at. */
-export type CdaReading =
-  | { readonly readable: true; readonly header: CdaHeader }
-  | { readonly readable: false; readonly step: 1 | 2 | 3 | 4 | 5; readonly because: string }
-
-/** A document at once, or in pieces of any length. */
-export type DocumentBytes = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
-
 /** Deepest of 401 certified documents: 34. Namespace look-ups cost depth × elements at worst. */
 const elementDepthMax = 128
 /** A document of 25 MB with the density of certified ones has 400,000. */
@@ -72,112 +66,21 @@ const repetitionsMax = 500
 const namePartCharactersMax = 1000
 /** What may stand before the root element and still be looked through for a stylesheet. */
 const prologCharactersMax = 256 * 1024
-/** Parsed at a time; other work gets its turn in between. */
-const pieceBytes = 64 * 1024
-const piecesPerTurn = 4
-
 const cda = 'urn:hl7-org:v3'
 const fhir = 'http://hl7.org/fhir'
-
-/**
- * Reads a C-CDA once, as a stream: decodes it, checks that it is well-formed with namespaces to its last byte, and takes
- * the facts of the header. Entities are never expanded, nothing is fetched, nothing is altered. `because` quotes nothing
- * of the document.
- */
-export async function readCda(document: DocumentBytes, bytesMax: number): Promise<CdaReading> {
-  try {
-    return { readable: true, header: await readWhole(document, bytesMax) }
-  } catch (error) {
-    if (error instanceof Unreadable) return { readable: false, step: error.step, because: error.because }
-    throw error
-  }
-}
-
-class Unreadable extends Error {
-  readonly step: 1 | 2 | 3 | 4 | 5
-  readonly because: string
-
-  constructor(step: Unreadable['step'], because: string) {
-    super(because)
-    this.step = step
-    this.because = because
-  }
-}
-
-async function readWhole(document: DocumentBytes, bytesMax: number): Promise<CdaHeader> {
-  const reader = new HeaderReader()
-  let decode: ((chunk: Uint8Array, isLast: boolean) => string) | undefined
-  let head: Uint8Array = new Uint8Array(0)
-  let bytes = 0
-  let pieces = 0
-
-  const feed = (piece: Uint8Array, isLast: boolean) => {
-    let text: string
-    try {
-      text = decode!(piece, isLast)
-    } catch {
-      throw new Unreadable(2, `it has bytes that do not belong to its encoding, before byte ${bytes}`)
-    }
-    if (text.includes('\0')) throw new Unreadable(2, 'it contains NUL characters')
-    reader.write(text)
-  }
-  const begin = () => {
-    refuseOtherFormats(head)
-    const encoding = readEncoding(head.subarray(0, encodingSniffBytes))
-    if (!encoding.readable) throw new Unreadable(2, encoding.because)
-    decode = encoding.decode
-    feed(head, false)
-  }
-
-  const chunks = document instanceof Uint8Array ? [document] : document
-  for await (const chunk of chunks) {
-    for (let from = 0; from < chunk.length; from += pieceBytes) {
-      const piece = chunk.subarray(from, from + pieceBytes)
-      bytes += piece.length
-      if (bytes > bytesMax) throw new Unreadable(1, `it is larger than ${bytesMax} bytes`)
-      if (decode !== undefined) feed(piece, false)
-      else {
-        head = head.length === 0 ? piece : Buffer.concat([head, piece])
-        if (head.length >= encodingSniffBytes) begin()
-      }
-      if (++pieces % piecesPerTurn === 0) await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
-  if (bytes === 0) throw new Unreadable(1, 'it is empty')
-  if (decode === undefined) begin()
-  feed(new Uint8Array(0), true)
-  return reader.end()
-}
-
-/** What servers hand out instead of a document, told apart by its first bytes. */
-function refuseOtherFormats(head: Uint8Array): void {
-  const start = Buffer.from(head.subarray(0, 4096))
-    .toString('latin1')
-    .replace(/^\xef\xbb\xbf/, '')
-    .trimStart()
-  if (/^(<!doctype\s+html|<html)/i.test(start)) throw new Unreadable(3, 'it is an HTML page, not a document')
-  if (start.startsWith('%PDF')) throw new Unreadable(3, 'it is a PDF, not a C-CDA')
-  if (start.startsWith('PK\x03\x04')) throw new Unreadable(3, 'it is a ZIP archive, not a C-CDA')
-  if (/^[{[]/.test(start))
-    throw new Unreadable(
-      3,
-      /"resourceType"\s*:\s*"OperationOutcome"/.test(start)
-        ? 'it is a FHIR OperationOutcome, the server’s error message, not a document'
-        : 'it is JSON, not a C-CDA',
-    )
-}
 
 type Mutable<Shape> = {
   -readonly [Key in keyof Shape]: Shape[Key] extends readonly (infer Item)[] ? Item[] : Shape[Key]
 }
 
 /** Collects the header while saxes reads. Elements are interpreted down to the first `component` only. */
-class HeaderReader {
+export class HeaderReader {
   readonly #parser = new SaxesParser({ xmlns: true, position: false })
   readonly #header: Mutable<Omit<CdaHeader, 'patient'>> & { patient: Mutable<CdaHeader['patient']> } = {
     templateIds: [],
     hasTitle: false,
     recordTargets: 0,
+    patients: 0,
     patient: { ids: [], names: [] },
     hasOutsideBody: false,
     innerConfidentiality: [],
@@ -195,6 +98,8 @@ class HeaderReader {
   #text: string | undefined
   #nameParts: PersonName['parts'][number][] = []
   readonly #translations: string[] = []
+  #patientRoles = 0
+  #patientElements = 0
   #prolog = ''
 
   constructor() {
@@ -312,7 +217,10 @@ class HeaderReader {
       case 'id':
         return set(header, 'id', instanceIdentifier(tag))
       case 'code':
-        header.code = { ...definedCode(value('code'), value('codeSystem')), translations: this.#translations }
+        header.code ??= {
+          ...definedCode(value('code'), value('codeSystem')),
+          translations: this.#translations,
+        }
         return
       case 'code/translation': {
         const code = value('code')
@@ -335,6 +243,12 @@ class HeaderReader {
     if (header.recordTargets !== 1) return
     const { patient } = header
     switch (this.#path.join('/')) {
+      case 'recordTarget/patientRole':
+        header.patients = Math.max(header.patients, ++this.#patientRoles)
+        return
+      case 'recordTarget/patientRole/patient':
+        header.patients = Math.max(header.patients, ++this.#patientElements)
+        return
       case 'recordTarget/patientRole/id':
         return add(patient.ids, instanceIdentifier(tag))
       case 'recordTarget/patientRole/patient/name':

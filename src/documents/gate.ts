@@ -1,9 +1,10 @@
 import type { FailureCode } from '../domain/failure.ts'
 import { compareIdentity, type NamedPerson } from '../domain/identity.ts'
 import type { Patient } from '../domain/patient.ts'
-import { readCda, type CdaHeader, type DocumentBytes, type InstanceIdentifier } from './cda-header.ts'
+import type { CdaHeader, InstanceIdentifier } from './cda-header.ts'
 import { documentTypeOfTemplate } from './document-codes.ts'
 import { readEffectiveTime, type EffectiveTime } from './effective-time.ts'
+import { readCda, type DocumentBytes } from './read-cda.ts'
 
 /** What the document has to be, before it may leave. */
 export interface Expectations {
@@ -87,6 +88,13 @@ export function judgeHeader(header: CdaHeader, expected: Expectations): GateResu
       'document-identity',
       7,
       `the document is about ${header.recordTargets} patients (recordTarget), not about one`,
+    )
+  // Identifiers of one and the name of another would make up somebody who agrees with the authorization.
+  if (header.patients > 1)
+    return refused(
+      'document-identity',
+      7,
+      `the recordTarget of the document describes ${header.patients} patients, not one`,
     )
   const identity = compareIdentity(expected.patient, personOf(header), expected.aliases)
   if (!identity.same)

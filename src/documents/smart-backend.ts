@@ -107,7 +107,7 @@ export function smartBackend(
     const { status } = answer
     if (status === 429 || status >= 500)
       throw new Failed('fhir-unavailable', `no access token: ${url.host} answered ${status}`, {
-        detail: { status },
+        detail: { tokenStatus: status },
       })
     const content = readObject(answer.bytes)
     if (status !== 200 || content === undefined) {
@@ -115,7 +115,7 @@ export function smartBackend(
       throw new Failed(
         'fhir-refused',
         `no access token: ${url.host} answered ${status}${reason}. Check client id, key, key id and scope`,
-        { detail: { status } },
+        { detail: { tokenStatus: status } },
       )
     }
     return content

@@ -156,7 +156,8 @@ export interface RetryPlan {
 }
 
 /**
- * When attempt `attempts + 1` is due, or undefined when the deadline allows no further one.
+ * When attempt `attempts + 1` is due, or undefined when the deadline has come. The last one is at the deadline itself:
+ * what appears before it is never missed.
  *
  * @param attempts attempts already made, at least 1
  * @param jitter 0 ≤ jitter < 1, drawn by the caller; spreads the delay over its last quarter
@@ -169,6 +170,7 @@ export function nextAttemptAt(
   jitter: number,
 ): Date | undefined {
   const delayMs = Math.min(plan.delayMsMax, plan.firstDelayMs * plan.factor ** Math.max(0, attempts - 1))
-  const due = at.getTime() + delayMs * (0.75 + 0.25 * jitter)
-  return due <= firstAttemptAt.getTime() + plan.deadlineMs ? new Date(due) : undefined
+  const deadline = firstAttemptAt.getTime() + plan.deadlineMs
+  if (at.getTime() >= deadline) return undefined
+  return new Date(Math.min(at.getTime() + delayMs * (0.75 + 0.25 * jitter), deadline))
 }

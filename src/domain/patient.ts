@@ -55,7 +55,8 @@ export function isStrong(identifier: Identifier): boolean {
   if (identifier.system === '') return false
   if (identifier.type !== undefined && weakTypes.has(identifier.type.toUpperCase())) return false
   if (weakSystems.has(identifier.system)) return false
-  return !emptyValues.has(identifier.value.trim().toUpperCase())
+  const value = identifier.value.trim().toUpperCase()
+  return !emptyValues.has(value) && !/^0+$/.test(value)
 }
 
 /** One text for one identifier, for maps and sets. The separator cannot occur in a URI. */
@@ -64,13 +65,23 @@ export function identifierKey(identifier: Identifier): string {
 }
 
 /**
- * The authority an identifier belongs to, spelled one way: a plain OID becomes `urn:oid:…`, an alias from the settings
- * becomes the authority it stands for. Nothing else is guessed.
+ * The authority an identifier belongs to, spelled one way: a plain OID becomes `urn:oid:…`, a plain UUID (CDA roots may
+ * be either) `urn:uuid:…`, an alias from the settings becomes the authority it stands for. Nothing else is guessed.
  */
 export function canonicalAuthority(system: string, aliases: ReadonlyMap<string, string>): string {
   const trimmed = system.trim()
-  const spelled = /^[0-2](\.(0|[1-9][0-9]*))+$/.test(trimmed) ? `urn:oid:${trimmed}` : trimmed
+  const spelled = spelledOneWay(trimmed)
   return aliases.get(spelled) ?? aliases.get(spelled.toLowerCase()) ?? spelled
+}
+
+function spelledOneWay(system: string): string {
+  // RFC 8141 §3.1: scheme and namespace of a URN do not depend on case; neither do UUIDs (RFC 9562 §4).
+  const urn = /^urn:(oid|uuid):(.+)$/i.exec(system)
+  const [kind, id] = urn === null ? [undefined, system] : [urn[1]!.toLowerCase(), urn[2]!]
+  if (kind !== 'uuid' && /^[0-2](\.(0|[1-9][0-9]*))+$/.test(id)) return `urn:oid:${id}`
+  if (kind !== 'oid' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id))
+    return `urn:uuid:${id.toLowerCase()}`
+  return system
 }
 
 /** True where the authority says who issued the identifier worldwide; a bare namespace such as `HOSP` does not. */
@@ -78,14 +89,18 @@ export function isKnownAuthority(system: string, aliases: ReadonlyMap<string, st
   return /^[A-Za-z][A-Za-z0-9+.-]*:/.test(system) || [...aliases.values()].includes(system)
 }
 
+/** FHIR date or dateTime, HL7 TS: a year, then as much as is known. The time of a birth is not compared. */
+const birthDateSyntax =
+  /^(\d{4})(?:-?(\d{2})(?:-?(\d{2})(?:[T ]?\d{2}[\d:.]*(?:Z|[+-]\d{2}(?::?\d{2})?)?)?)?)?$/
+
 /**
  * Whether two birth dates agree as far as both are known. Undefined where they cannot be compared.
  *
  * @example sameBirthDate('1956-08', '1956-08-14') // true
  */
 export function sameBirthDate(a: string, b: string): boolean | undefined {
-  const left = /^(\d{4})(?:-?(\d{2}))?(?:-?(\d{2}))?/.exec(a.trim())
-  const right = /^(\d{4})(?:-?(\d{2}))?(?:-?(\d{2}))?/.exec(b.trim())
+  const left = birthDateSyntax.exec(a.trim())
+  const right = birthDateSyntax.exec(b.trim())
   if (left === null || right === null) return undefined
   for (const part of [1, 2, 3] as const) {
     const one = left[part]

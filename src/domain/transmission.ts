@@ -87,7 +87,9 @@ export function advance(from: TransmissionStanding, occurrence: Occurrence): Adv
     case 'attempt-failed':
       return attemptFailed(from, occurrence)
     case 'held':
-      if (state !== 'waiting' && state !== 'preparing' && state !== 'sealed') return refused(from, occurrence)
+      // While it is on the wire there is nothing to hold: the next hop’s answer must still find it sealed.
+      if (from.onWire || (state !== 'waiting' && state !== 'preparing' && state !== 'sealed'))
+        return refused(from, occurrence)
       return { outcome: 'moved', to: { ...from, state: 'held', heldFrom: state } }
     case 'released':
       if (state !== 'held') return refused(from, occurrence)

@@ -134,8 +134,13 @@ function permissionFor(event: TriggerEvent, candidate: Authorization, at: Date) 
 /** One identifier, two different people: somebody’s record is wrong, and nobody may receive it until it is known whose. */
 function holdDifferentPersons(judged: readonly Judged[], options: MatchOptions): Verdict[] {
   const matched = judged.filter(({ verdict }) => verdict.outcome === 'matched')
-  const isAmbiguous = matched.some(({ candidate }, index) =>
-    matched.slice(index + 1).some((other) => !isSamePerson(candidate, other.candidate, options)),
+  // Whoever claims the identifier counts, also where birth date or name already speak against her or this trigger is not
+  // hers. An authorization that is over claims nothing any more: revoking the wrong one settles it.
+  const claims = judged.filter(({ verdict }) => verdict.code !== 'revoked' && verdict.code !== 'expired')
+  const isAmbiguous = matched.some(({ candidate }) =>
+    claims.some(
+      (other) => other.candidate !== candidate && !isSamePerson(candidate, other.candidate, options),
+    ),
   )
   return judged.map(({ verdict }) =>
     isAmbiguous && verdict.outcome === 'matched'
@@ -143,7 +148,7 @@ function holdDifferentPersons(judged: readonly Judged[], options: MatchOptions):
           ...verdict,
           outcome: 'held',
           code: 'ambiguous',
-          because: `${matched.length} authorizations match this event but describe different people: compare their patients, correct the wrong one, then release or withdraw`,
+          because: `${claims.length} authorizations have an identifier of this event but describe different people: compare their patients, revoke the wrong one, then release or withdraw`,
         }
       : verdict,
   )
