@@ -11,7 +11,7 @@ import { lockTransmission, recordOccurrence, type Transmission } from '../store/
 import { acceptNotification } from '../tracking/accept-notification.ts'
 import { nextDeadline, type NotificationWaits } from '../tracking/deadlines.ts'
 import { readNotification } from '../tracking/read-notification.ts'
-import type { Certificate } from '../trust/certificate.ts'
+import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
 
 export interface OpenMailPorts {
@@ -35,10 +35,12 @@ export async function openMail(ports: OpenMailPorts, mailId: string): Promise<vo
     [mailId],
   )
   if (row === undefined || row.state !== 'received') return
-  const raw = await Buffer.concat(await Array.fromAsync(readBlob(query, row.blob_id)))
+  const chunks: Buffer[] = []
+  for await (const chunk of readBlob(query, row.blob_id)) chunks.push(chunk)
+  const raw = Buffer.concat(chunks)
   const opened = open(raw, { keys: ports.keys })
   const notification = await readNotification(opened.opened ? opened.message : raw)
-  const effects = await inTransaction(ports.dataSource, async (tx) => {
+  const effects = await inTransaction(ports.dataSource, async (tx): Promise<Effect[]> => {
     const at = ports.now()
     const mail = await lockMail(tx, mailId)
     if (mail === undefined || mail.state !== 'received') return []
@@ -54,7 +56,7 @@ export async function openMail(ports: OpenMailPorts, mailId: string): Promise<vo
       return []
     }
     await markMail(tx, mailId, 'notification', opened.opened ? null : opened.because, at)
-    const effects = []
+    const effects: Effect[] = []
     for (const [ordinal, report] of notification.reports.entries())
       effects.push(
         await apply(ports, tx, mail, opened.opened ? opened : undefined, notification, report, ordinal, at),
@@ -140,18 +142,20 @@ function speakersFor(
   const valid = opened.signers
     .filter((signer) => signer.valid && signer.certificate !== undefined)
     .map((signer) => signer.certificate!)
+  const pool = opened.certificates.flatMap((der) => {
+    const reading = readCertificate(der)
+    return reading.readable ? [reading.certificate] : []
+  })
   const postmaster = readDirectAddress(`postmaster@${recipient.address.domain}`)
   const voices = [
     recipient.address,
     ...(notification.kind === 'dsn' && postmaster.valid ? [postmaster.address] : []),
   ]
   return voices.flatMap((voice) =>
-    judgeCertificates(valid, opened.certificates, ports.anchors, voice, 'sign', at).trusted.map(
-      ({ certificate }) => ({
-        address: isSameAddress(voice.text, recipient.address.text) ? recipient.address.text : voice.text,
-        fingerprint: certificate.fingerprint,
-      }),
-    ),
+    judgeCertificates(valid, pool, ports.anchors, voice, 'sign', at).trusted.map(({ certificate }) => ({
+      address: isSameAddress(voice.text, recipient.address.text) ? recipient.address.text : voice.text,
+      fingerprint: certificate.fingerprint,
+    })),
   )
 }
 

@@ -36,6 +36,8 @@ export interface PreparePorts {
   readonly discovery: DiscoveryPorts
   readonly anchors: readonly Certificate[]
   readonly sealer: Sealer | undefined
+  /** SHA-256 of the certificates that sign, for the record of what left. */
+  readonly signerFingerprints: readonly string[]
   readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
   readonly now: () => Date
   readonly jitter: () => number
@@ -122,7 +124,7 @@ async function keepDocument(
   at: Date,
 ): Promise<StoredDocument> {
   const { documents } = ports
-  const gate = passGate(found.bytes, {
+  const gate = await passGate(found.bytes, {
     patient: authorization.patient,
     aliases: ports.aliases,
     documentCodes: documents.codes,
@@ -151,8 +153,8 @@ async function keepDocument(
       {
         ...document,
         source: found.source,
-        documentCode: gate.header.code ?? null,
-        effectiveTime: gate.header.effectiveTime ?? null,
+        documentCode: gate.header.code,
+        effectiveTime: gate.header.effectiveTime,
         setId: gate.header.setId ?? null,
         versionNumber: gate.header.versionNumber ?? null,
         findings: gate.findings,
@@ -203,7 +205,7 @@ async function seal(
   recipients: Recipients,
 ): Promise<void> {
   const { dataHolder, sealer } = ports
-  if (dataHolder === undefined || sealer === undefined || sealer.signers.length === 0)
+  if (dataHolder === undefined || sealer === undefined)
     throw new Failed(
       'signing-key-missing',
       'no signing certificate and key are configured for the data holder’s address',
@@ -250,7 +252,7 @@ async function seal(
         blobId: blob.id,
         messageId,
         recipientFingerprints: recipients.certificates.map((certificate) => certificate.fingerprint),
-        signerFingerprints: sealer.signers.map((signer) => signer.fingerprint),
+        signerFingerprints: ports.signerFingerprints,
       },
       at,
     )

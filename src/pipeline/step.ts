@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm'
+import type { TransmissionState } from '../domain/transmission.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { queryOf } from '../store/query.ts'
 import { readTransmission } from '../store/transmissions.ts'
@@ -19,8 +20,10 @@ export interface StepPorts {
 /**
  * Takes a transmission one step further, whichever is next: the story of a transmission is this switch. Running it twice,
  * or in two processes at once, is harmless.
+ *
+ * @returns where it stands afterwards; undefined where another process is at it
  */
-export async function step(ports: StepPorts, transmissionId: string): Promise<void> {
+export async function step(ports: StepPorts, transmissionId: string): Promise<TransmissionState | undefined> {
   const isMine = await withStepLock(ports.dataSource, transmissionId, async () => {
     const transmission = await readTransmission(queryOf(ports.dataSource), transmissionId)
     switch (transmission?.state) {
@@ -41,10 +44,11 @@ export async function step(ports: StepPorts, transmissionId: string): Promise<vo
         return undefined
     }
   })
-  if (isMine) return
+  if (isMine) return (await readTransmission(queryOf(ports.dataSource), transmissionId))?.state
   // What is being done right now may be over before what made this job necessary was seen: look again.
   const dueAt = new Date(ports.now().getTime() + lookAgainMs)
   await schedule(queryOf(ports.dataSource), [{ task: 'step', transmissionId, dueAt }])
+  return undefined
 }
 
 const lookAgainMs = 1000

@@ -18,6 +18,7 @@ export type AuditAction =
   | 'authorization-changed'
   | 'authorization-revoked'
   | 'authorization-read'
+  | 'destination-probed'
   | 'verdict'
   | 'transmission-cancelled'
   | 'transmission-withdrawn'

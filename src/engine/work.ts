@@ -1,0 +1,109 @@
+import type { DataSource } from 'typeorm'
+import type { ChannelPlan } from '../domain/channel.ts'
+import { fhirServer } from '../documents/fhir-server.ts'
+import { makeSmtpEdge } from '../edge/smtp-edge.ts'
+import type { Edge } from '../edge/edge.ts'
+import type { Work } from '../jobs/worker.ts'
+import type { Metrics } from '../lib/metrics.ts'
+import type { Partners } from '../partners.ts'
+import { openMail, type OpenMailPorts } from '../pipeline/open-mail.ts'
+import { step, type StepPorts } from '../pipeline/step.ts'
+import { makeSealer } from '../seal/seal.ts'
+import type { Settings } from '../settings.ts'
+import { sealAudit } from '../store/audit.ts'
+import { ensureContentPartitions } from '../store/inbound-messages.ts'
+import { inTransaction } from '../store/query.ts'
+import { dropPast } from '../store/retention.ts'
+import type { Stops } from './stops.ts'
+
+/** Partitions of message content are made this many days ahead: an engine that is not restarted for long finds them. */
+const partitionDaysAhead = 7
+
+/** Where no channel says how long its messages are kept. */
+const contentMsLeast = 30 * 86_400_000
+
+/** What the worker does with each job, from the settings. */
+export function workOf(
+  settings: Settings,
+  plans: readonly ChannelPlan[],
+  partners: Partners,
+  dataSource: DataSource,
+  metrics: Metrics,
+  stops: Stops,
+): Work {
+  const now = () => new Date()
+  const shared = { dataSource, now, jitter: Math.random }
+  const { tracking, dataHolder } = settings
+  const waits = {
+    processedWithinMs: tracking.processedWithinMs,
+    deliveredWithinMs: tracking.deliveredWithinMs,
+  }
+  const sealer =
+    partners.signers.length === 0
+      ? undefined
+      : makeSealer({ threads: settings.seal.threads, signers: partners.signers })
+  if (sealer !== undefined) stops.add('the sealing threads', () => sealer.close())
+  const edge = edgeOf(settings)
+  if (edge !== undefined) stops.add('the edge', () => edge.close())
+  const server = settings.fhirServers.find(({ name }) => name === settings.documents.server)
+  const steps: StepPorts = {
+    ...shared,
+    prepare: {
+      ...shared,
+      dataHolder,
+      fhirServer: server === undefined ? undefined : fhirServer(server),
+      documents: settings.documents,
+      timezone: settings.timezone,
+      aliases: settings.authorities,
+      discovery: partners.discovery,
+      anchors: partners.anchors,
+      sealer,
+      signerFingerprints: partners.signerFingerprints,
+      keyTransport: settings.seal.keyTransport,
+    },
+    send:
+      edge === undefined || dataHolder === undefined
+        ? undefined
+        : { ...shared, edge, from: dataHolder.address.text, retry: settings.edge.retry, waits },
+    await: { ...shared, waits },
+  }
+  const mail: OpenMailPorts = {
+    ...shared,
+    keys: partners.ownKeys,
+    anchors: partners.anchors,
+    ourAddresses: dataHolder === undefined ? [] : [dataHolder.address.text],
+    waits,
+    onNotification: (effect) => metrics.notifications.inc({ effect }),
+  }
+  const contentMs = Math.max(contentMsLeast, ...plans.map(({ retention }) => retention.contentMs))
+  return {
+    step: async (transmissionId) => {
+      const outcome = await step(steps, transmissionId)
+      if (outcome !== undefined) metrics.transmissions.inc({ outcome })
+    },
+    openMail: (mailId) => openMail(mail, mailId),
+    minutely: async () => {
+      while ((await inTransaction(dataSource, (query) => sealAudit(query, now()))) > 0);
+    },
+    daily: async () => {
+      await makeRoomForDays(dataSource, now())
+      await dropPast(dataSource, contentMs, settings.retention.finishedMs, now())
+    },
+  }
+}
+
+/** The partitions of today and of the days that follow. */
+export function makeRoomForDays(dataSource: DataSource, at: Date): Promise<string[]> {
+  return ensureContentPartitions(dataSource, at.toISOString().slice(0, 10), partitionDaysAhead)
+}
+
+function edgeOf({ dataHolder, edge }: Settings): Edge | undefined {
+  if (dataHolder === undefined) return undefined
+  return makeSmtpEdge({
+    type: edge.type,
+    name: dataHolder.address.domain,
+    routes: edge.routes,
+    patience: { setupMsMax: edge.timeoutMs },
+    pool: { connectionsPerHopMax: edge.connectionsMax },
+  })
+}

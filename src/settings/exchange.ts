@@ -1,0 +1,168 @@
+import { isIP } from 'node:net'
+import type { RetryPlan } from '../domain/failure.ts'
+import type { Endpoint } from './endpoint.ts'
+import { optional, type Section } from './section.ts'
+
+export type KeySetting =
+  | {
+      readonly certificate: string
+      readonly privateKey: string
+      readonly passphrase?: string
+      readonly line: number
+    }
+  | { readonly pkcs12: string; readonly passphrase: string; readonly line: number }
+
+export interface RouteSetting {
+  /** Domain of the recipient, lower case, or `*`. */
+  readonly domain: string
+  readonly url: string
+  readonly starttls: 'required' | 'opportunistic' | 'none'
+  /** Undefined: a host name is verified, an IP address is not. */
+  readonly verify?: boolean
+  readonly user?: string
+  readonly password?: string
+}
+
+export interface DnsSettings {
+  readonly servers: readonly string[]
+  readonly timeoutMs: number
+  readonly attempts: number
+}
+
+export interface EdgeSettings {
+  readonly type: 'sta' | 'smtp'
+  readonly routes: readonly RouteSetting[]
+  readonly retry: RetryPlan
+  readonly connectionsMax: number
+  readonly timeoutMs: number
+}
+
+export function readKeys(root: Section, path: (text: string) => string): KeySetting[] {
+  return root
+    .list('keys', ['certificate', 'privateKey', 'passphrase', 'pkcs12'])
+    .flatMap((entry): KeySetting[] => {
+      const pkcs12 = entry.text('pkcs12')
+      const passphrase = entry.secret('passphrase', pkcs12 !== undefined)
+      if (pkcs12 !== undefined)
+        return passphrase === undefined ? [] : [{ pkcs12: path(pkcs12), passphrase, line: entry.line }]
+      const certificate = entry.required('certificate', 'path of a PEM file, or use pkcs12:')
+      const privateKey = entry.secret('privateKey', true)
+      if (certificate === undefined || privateKey === undefined) return []
+      return [
+        {
+          certificate: path(certificate),
+          privateKey,
+          ...optional('passphrase', passphrase),
+          line: entry.line,
+        },
+      ]
+    })
+}
+
+export function readTrust(root: Section): string[] {
+  const section = root.section('trust', ['anchors', 'bundles', 'revocation'])
+  if (section === undefined) return []
+  // Accepting these keys without doing what they say would be a promise not kept.
+  if (section.list('bundles', ['name', 'url', 'refreshEvery', 'signer']).length > 0)
+    section.problem(
+      'bundles',
+      'this version does not load trust bundles',
+      'save the anchors of the bundle as files and list them under `anchors`',
+    )
+  const revocation = section.section('revocation', ['mode', 'grace'])
+  if (revocation !== undefined && revocation.text('mode') !== 'off')
+    revocation.problem(
+      'mode',
+      'this version does not check revocation',
+      'write `revocation: { mode: off }` to confirm that you know, or leave it out',
+    )
+  return section.texts('anchors')
+}
+
+export function readDns(root: Section): DnsSettings {
+  const discovery = root.section('discovery', ['dns', 'ldap', 'allowPrivateAddresses'])
+  discovery?.boolean('allowPrivateAddresses')
+  const ldap = discovery?.section('ldap', ['enabled'])
+  if (ldap?.boolean('enabled') === true)
+    ldap.problem(
+      'enabled',
+      'this version does not look certificates up by LDAP',
+      'write `ldap: { enabled: false }` or leave it out',
+    )
+  const dns = discovery?.section('dns', ['servers', 'timeout', 'attempts'])
+  const servers = dns?.texts('servers') ?? []
+  for (const server of servers)
+    if (readDnsServer(server) === undefined)
+      dns?.problem(
+        'servers',
+        `“${server}” is not an IP address`,
+        'write 192.0.2.53, 127.0.0.1:15353 or [2001:db8::53]:53',
+      )
+  return {
+    servers,
+    timeoutMs: dns?.duration('timeout') ?? 3000,
+    attempts: dns?.integer('attempts', 1, 10) ?? 3,
+  }
+}
+
+function readDnsServer(text: string): Endpoint | undefined {
+  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text)
+  const host = parts?.[1] ?? parts?.[2] ?? text
+  return isIP(host) === 0 ? undefined : { host, port: Number(parts?.[3] ?? 53) }
+}
+
+export function readEdge(root: Section): EdgeSettings {
+  const section = root.section('edge', ['type', 'routes', 'retry', 'connections', 'timeout'])
+  const type = section?.oneOf('type', ['sta', 'smtp', 'xdr', 'rest']) ?? 'sta'
+  if (type === 'xdr' || type === 'rest')
+    section?.problem('type', `this version has no ${type} edge`, 'use sta, or smtp for an external HISP')
+  const routes = (section?.entries('routes') ?? []).flatMap(([domain, value]): RouteSetting[] => {
+    const options = value.isSection()
+      ? value.asSection(['url', 'starttls', 'verify', 'user', 'password'])
+      : undefined
+    const url = options === undefined ? value.string() : options.required('url', 'smtp://host:port')
+    if (url === undefined) return []
+    if (!/^smtps?:\/\/(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?\/?$/.test(url)) {
+      value.problem(`“${url}” is not a next hop`, 'write smtp://host:port or smtps://host:port')
+      return []
+    }
+    return [
+      {
+        domain: domain.toLowerCase(),
+        url,
+        starttls: options?.oneOf('starttls', ['required', 'opportunistic', 'none']) ?? 'required',
+        ...optional('verify', options?.boolean('verify')),
+        ...optional('user', options?.text('user')),
+        ...optional('password', options?.secret('password', false)),
+      },
+    ]
+  })
+  if (type === 'smtp' && !routes.some(({ domain }) => domain === '*'))
+    section?.problem(
+      'routes',
+      'an external HISP takes everything, but there is no route “*”',
+      'add `"*": { url: smtps://hisp.example:465, user: …, password: env:HISP_PASSWORD }`',
+    )
+  return {
+    type: type === 'smtp' ? 'smtp' : 'sta',
+    routes,
+    retry: readRetry(section, {
+      firstDelayMs: 30_000,
+      factor: 2,
+      delayMsMax: 3_600_000,
+      deadlineMs: 48 * 3_600_000,
+    }),
+    connectionsMax: section?.integer('connections', 1, 100) ?? 5,
+    timeoutMs: section?.duration('timeout') ?? 120_000,
+  }
+}
+
+export function readRetry(section: Section | undefined, standard: RetryPlan): RetryPlan {
+  const retry = section?.section('retry', ['first', 'factor', 'max', 'deadline'])
+  return {
+    firstDelayMs: retry?.duration('first') ?? standard.firstDelayMs,
+    factor: retry?.number('factor', 1, 10) ?? standard.factor,
+    delayMsMax: retry?.duration('max') ?? standard.delayMsMax,
+    deadlineMs: retry?.duration('deadline') ?? standard.deadlineMs,
+  }
+}
