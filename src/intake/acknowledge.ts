@@ -13,10 +13,15 @@ export function refusedFor(defect: HeaderDefect): Reception {
   return { outcome: 'refused', field: defect.field, error: defect.error }
 }
 
+/** How a channel answers: as the message asks for it, or always the one way. */
+export type AckMode = 'auto' | 'original' | 'enhanced'
+
 /** What one acknowledgment needs of the world. */
 export interface Acknowledger {
   readonly at: Date
   newControlId(): string
+  /** Default: auto. */
+  readonly mode?: AckMode
 }
 
 /**
@@ -27,6 +32,8 @@ export interface Acknowledger {
  *   application has to say to a sender, so where MSH-16 asks for it the application acknowledgment AA follows at once
  *   on the same connection, in a frame of its own (joined with {@link betweenFrames}). CE and CR end the exchange; where
  *   MSH-15 keeps them unsaid, MSH-16 decides about AE or AR.
+ * - A channel may be set to original mode, which reads neither field, or to enhanced mode, in which a message with
+ *   neither gets the accept acknowledgment.
  * - An acknowledgment is never acknowledged.
  *
  * Separators, version, processing id and charset are the sender’s, byte by byte.
@@ -36,7 +43,7 @@ export function acknowledge(
   reception: Reception,
   acknowledger: Acknowledger,
 ): Buffer | undefined {
-  const codes = acknowledgmentCodes(header, reception.outcome)
+  const codes = acknowledgmentCodes(header, reception.outcome, acknowledger.mode ?? 'auto')
   if (codes.length === 0) return undefined
   const replies = codes.map((code) => acknowledgment(header, code, reception, acknowledger))
   return replies.length === 1
@@ -53,12 +60,17 @@ const codesFor = {
   refused: { application: 'AR', accept: 'CR' },
 } as const
 
-function acknowledgmentCodes(header: MessageHeader, outcome: Reception['outcome']): AcknowledgmentCode[] {
+function acknowledgmentCodes(
+  header: MessageHeader,
+  outcome: Reception['outcome'],
+  mode: AckMode,
+): AcknowledgmentCode[] {
   if (isAcknowledgment(header)) return []
   const { application, accept } = codesFor[outcome]
   const msh15 = header.field(15)
   const msh16 = header.field(16)
-  if (msh15 === '' && msh16 === '') return [application]
+  if (mode === 'original') return [application]
+  if (msh15 === '' && msh16 === '') return [mode === 'enhanced' ? accept : application]
   const isSuccess = outcome === 'stored'
   const codes: AcknowledgmentCode[] = []
   if (isAskedFor(msh15, isSuccess, true)) codes.push(accept)

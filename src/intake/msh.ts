@@ -37,11 +37,19 @@ export class MessageHeader {
 export type HeaderError =
   | { readonly code: '101'; readonly text: 'Required field missing' }
   | { readonly code: '102'; readonly text: 'Data type error' }
+  | { readonly code: '202'; readonly text: 'Unsupported processing id' }
+  | { readonly code: '203'; readonly text: 'Unsupported version id' }
   | { readonly code: '207'; readonly text: 'Application internal error' }
 
 export interface HeaderDefect {
   /** Stable; kept as the code of the quarantined message. */
-  readonly code: 'separators-unusable' | 'control-id-missing' | 'control-id-unusable'
+  readonly code:
+    | 'separators-unusable'
+    | 'control-id-missing'
+    | 'control-id-unusable'
+    | 'message-type-missing'
+    | 'processing-id-unsupported'
+    | 'version-unsupported'
   /** What is wrong and where, without quoting the message. */
   readonly because: string
   /** The field of MSH that is wrong. */
@@ -128,6 +136,37 @@ function defectOf(header: MessageHeader): HeaderDefect | undefined {
     }
   if (controlId.includes('\0'))
     return { code: 'control-id-unusable', because: 'MSH-10 has a NUL byte', field: 10, error: dataTypeError }
+  return unsupported(header)
+}
+
+/**
+ * MSH-9, 11 and 12 as far as no channel could take them (HL7 v2.5.1 ch. 2.9.2 names these three for AR). Which types
+ * and events are wanted, is the channel’s to say, and no fault of the sender. MSH-11 and MSH-12 may be empty: old
+ * feeds leave them so, and the filter decides.
+ */
+function unsupported(header: MessageHeader): HeaderDefect | undefined {
+  if (header.component(9, 1).trim() === '')
+    return {
+      code: 'message-type-missing',
+      because: 'MSH-9 is empty: nobody can tell what kind of message this is',
+      field: 9,
+      error: requiredFieldMissing,
+    }
+  if (!/^\s*[PTD]?\s*$/i.test(header.component(11, 1)))
+    return {
+      code: 'processing-id-unsupported',
+      because: 'MSH-11 is none of P, T and D (HL7 table 0103)',
+      field: 11,
+      error: { code: '202', text: 'Unsupported processing id' },
+    }
+  // Seen: 2.3.z, 2.5^FRA^2.11, V2.4.
+  if (!/^\s*(?:v?2(?:\..*)?)?\s*$/is.test(header.component(12, 1)))
+    return {
+      code: 'version-unsupported',
+      because: 'MSH-12 names no version 2 of HL7',
+      field: 12,
+      error: { code: '203', text: 'Unsupported version id' },
+    }
   return undefined
 }
 

@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 import { acknowledge, isAcknowledgment, refusedFor } from '../intake/acknowledge.ts'
-import type { Reception } from '../intake/acknowledge.ts'
+import type { AckMode, Acknowledger, Reception } from '../intake/acknowledge.ts'
 import { messagesIn, messagesPerFrameMax } from '../intake/batch.ts'
 import { laneOf } from '../intake/lane.ts'
-import type { Fragment, MllpFrame, Peer, Receipt } from '../intake/mllp-listener.ts'
+import type { Fragment, MllpFrame, Peer, Receipt } from '../intake/mllp-receiver.ts'
 import { controlIdCharactersMax, legible, readHeader } from '../intake/msh.ts'
 import type { MessageHeader } from '../intake/msh.ts'
 import { errorTrace } from '../lib/log.ts'
@@ -19,6 +19,8 @@ export interface ReceivePorts {
   laneKey(bytes: Buffer): string | undefined
   clock(): Date
   newControlId(): string
+  /** How the channel answers. Default: auto. */
+  readonly ackMode?: AckMode
   readonly log: Log
 }
 
@@ -60,7 +62,7 @@ async function receiveMessage(
   ports: ReceivePorts,
 ): Promise<Receipt> {
   const at = ports.clock()
-  const acknowledger = { at, newControlId: () => ports.newControlId() }
+  const acknowledger = acknowledgerAt(at, ports)
   const reading = readHeader(bytes)
   if (reading.is === 'not-hl7') {
     const isKept = await keepFragment(bytes, reading.because, at, peer, ports)
@@ -120,9 +122,13 @@ async function refuseWhole(
       ? { outcome: 'refused', error: { code: '207', text: 'Application internal error' } }
       : refusedFor(reading.defect)
   const reception: Reception = isKept ? refused : { outcome: 'not-stored' }
-  const reply = acknowledge(reading.header, reception, { at, newControlId: () => ports.newControlId() })
+  const reply = acknowledge(reading.header, reception, acknowledgerAt(at, ports))
   if (reply !== undefined) return { reply }
   return isKept ? {} : { isLost: true }
+}
+
+function acknowledgerAt(at: Date, ports: ReceivePorts): Acknowledger {
+  return { at, newControlId: () => ports.newControlId(), mode: ports.ackMode ?? 'auto' }
 }
 
 /** Several messages came in one frame: their replies go out one by one, in the same order. */
