@@ -8,7 +8,10 @@ export interface RouteSettings {
   readonly url: string
   /** `required` unless said otherwise. `opportunistic` and `none` let the envelope travel in clear text. */
   readonly starttls?: 'required' | 'opportunistic' | 'none'
-  /** Whether the certificate must verify for the host. Default: yes for a host name or with a login, no for an IP address. */
+  /**
+   * Whether the certificate must verify for the host. Default: yes for a host name or with a login, no for an IP address, and
+   * no where clear text would be taken too: refusing a TLS that anybody could have stripped protects nothing (RFC 7435 §3).
+   */
   readonly verify?: boolean
   /** PEM certificates to verify against instead of the system’s. */
   readonly ca?: string
@@ -76,6 +79,8 @@ function readRoute({ url: text, user, password, ca, ...setting }: RouteSettings)
   if (implicitTls && starttls !== 'required') return '`starttls` has no meaning with smtps://'
   if (user !== undefined && starttls !== 'required')
     return 'a login needs TLS: leave out `starttls`, or use smtps://'
+  if (setting.verify === true && starttls !== 'required')
+    return '`verify` needs TLS: leave out `starttls`, or leave out `verify`'
   // new URL keeps the brackets of an IPv6 literal.
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return {
@@ -83,7 +88,7 @@ function readRoute({ url: text, user, password, ca, ...setting }: RouteSettings)
     port: url.port === '' ? (implicitTls ? 465 : 25) : Number(url.port),
     implicitTls,
     starttls,
-    verify: setting.verify ?? (isIP(host) === 0 || user !== undefined),
+    verify: setting.verify ?? (starttls === 'required' && (isIP(host) === 0 || user !== undefined)),
     ...(ca === undefined ? {} : { ca }),
     ...(user === undefined || password === undefined ? {} : { login: { user, pass: password } }),
   }

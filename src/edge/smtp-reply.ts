@@ -6,10 +6,10 @@ export function isFailureCode(code: number | undefined): code is number {
 /** What is kept of a reply, for people. */
 const replyCharactersMax = 500
 
-/** A peer’s words as one line without control characters, shortened: fit for a log, a page and a database. */
+/** A peer’s words as one line without control and direction characters, shortened: fit for a page and a database. */
 export function plain(text: string | undefined): string {
   return (text ?? '')
-    .replace(/[\p{Cc}\s]+/gu, ' ')
+    .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
     .trim()
     .slice(0, replyCharactersMax)
 }

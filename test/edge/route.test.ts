@@ -24,10 +24,12 @@ describe('edge.routes', () => {
     })
     expect(read({ url: 'smtp://[::1]:2626' })).toMatchObject({ host: '::1', verify: false })
     expect(read({ url: 'smtp://10.0.0.1', user: 'a', password: 'b' })).toMatchObject({ verify: true })
-    expect(read({ verify: false, starttls: 'opportunistic' })).toMatchObject({
-      verify: false,
-      starttls: 'opportunistic',
-    })
+    expect(read({ verify: false })).toMatchObject({ verify: false, starttls: 'required' })
+  })
+
+  test('a route that takes clear text verifies no certificate', () => {
+    expect(read({ starttls: 'opportunistic' })).toMatchObject({ verify: false, starttls: 'opportunistic' })
+    expect(read({ starttls: 'none' })).toMatchObject({ verify: false, starttls: 'none' })
   })
 
   test.each([
@@ -38,6 +40,7 @@ describe('edge.routes', () => {
     [{ url: 'smtp://mx.example/path' }, 'ends after the port'],
     [{ url: 'smtps://mx.example', starttls: 'none' }, 'no meaning'],
     [{ user: 'a', password: 'b', starttls: 'none' }, 'needs TLS'],
+    [{ verify: true, starttls: 'opportunistic' }, 'needs TLS'],
     [{ user: 'a' }, 'go together'],
     [{ domain: 'not a domain' }, 'recipient domain'],
   ])('%j is a problem, named with its route', (route, words) => {
