@@ -1,0 +1,194 @@
+import { connect as dial, createServer } from 'node:net'
+import { stat } from 'node:fs/promises'
+import { styleText } from 'node:util'
+import { runTests } from '../channels/run-tests.ts'
+import type { ChannelPlan } from '../domain/channel.ts'
+import { fhirServer } from '../documents/fhir-server.ts'
+import { channelsOf, missingIn } from '../main.ts'
+import { readPartners } from '../partners.ts'
+import { placeOf } from '../settings/endpoint.ts'
+import type { Settings } from '../settings.ts'
+import { queryOf } from '../store/query.ts'
+import { schemaStanding } from '../store/migrate.ts'
+import { onDatabase, print, printJson, settingsFor, type Command } from './command.ts'
+
+/** One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be. */
+interface Finding {
+  readonly about: string
+  readonly outcome: 'good' | 'missing' | 'wrong'
+  readonly what: string
+}
+
+/** A certificate that ends sooner is named: people need time to get the next one. */
+const daysLeftLeast = 30
+const answerMsMax = 3000
+
+export const check: Command = {
+  usage: `bluepost check
+bluepost check --config /etc/bluepost/bluepost.yaml --json
+
+Looks at settings, database, keys, trust, channels, listeners and the FHIR server: what works, what is missing, what to do.
+Changes nothing and sends nothing. Exit 0 when everything works.`,
+  options: {},
+  async run(call) {
+    const settings = settingsFor(call)
+    const findings: Finding[] = [
+      good('settings', settings.file ?? 'no bluepost.yaml: the defaults, on loopback'),
+      ...(await checkDatabase(settings)),
+      ...checkPartners(settings),
+      ...checkChannels(settings),
+      ...(await checkListeners(settings)),
+      ...(await checkFhirServer(settings)),
+    ]
+    const isGood = findings.every(({ outcome }) => outcome === 'good')
+    if (call.isJson) printJson({ good: isGood, findings })
+    else print(table(findings))
+    return isGood ? 0 : 1
+  },
+}
+
+async function checkDatabase(settings: Settings): Promise<Finding[]> {
+  const what =
+    settings.database === 'embedded'
+      ? `embedded PostgreSQL, data in ${settings.dataDirectory}`
+      : 'PostgreSQL at DATABASE_URL or `database`'
+  try {
+    return await onDatabase(settings, async (dataSource) => {
+      const [row] = await queryOf(dataSource)<{ version: string }>('SHOW server_version')
+      const { current } = await schemaStanding(dataSource)
+      return [good('database', `${what}, version ${row?.version ?? '?'}, schema ${current ?? 'empty'}`)]
+    })
+  } catch (error) {
+    return [wrong('database', `${what}: ${(error as Error).message}`)]
+  }
+}
+
+function checkPartners(settings: Settings): Finding[] {
+  const partners = readPartners(settings, () => new Date())
+  const findings: Finding[] = missingIn(settings, partners).map((what) => ({
+    about: 'to send',
+    outcome: 'missing',
+    what,
+  }))
+  if (partners.signers.length > 0)
+    findings.push(good('keys', `${partners.signers.length} signing, ${partners.ownKeys.length} decrypting`))
+  if (partners.anchors.length > 0) findings.push(good('trust', `${partners.anchors.length} anchors`))
+  for (const [use, days] of partners.daysLeft)
+    if (days < daysLeftLeast)
+      findings.push(wrong(use, `the certificate ends in ${Math.floor(days)} days: renew it`))
+  return findings
+}
+
+function checkChannels(settings: Settings): Finding[] {
+  const { plans, problems } = channelsOf(settings)
+  const findings = problems.map((problem): Finding => {
+    const place = `${problem.file}:${problem.line}:${problem.column}`
+    const remedy = problem.remedy === undefined ? '' : `: ${problem.remedy}`
+    return wrong('channels', `${place}  ${problem.what}${remedy}`)
+  })
+  for (const { passed, channel, name, at, differences } of runTests(plans).results)
+    if (!passed) findings.push(wrong('channels', `${at}  test “${name}” of ${channel}: ${differences[0]}`))
+  for (const plan of plans) findings.push(good('channels', describe(plan)))
+  if (plans.length === 0) findings.push(wrong('channels', `no channel in ${settings.channelsDirectory}`))
+  return findings
+}
+
+function describe({ name, enabled, source, tests }: ChannelPlan): string {
+  const state = enabled ? '' : ', disabled'
+  return `${name}: ${source.type}${state}, ${tests.length} tests`
+}
+
+/** Each place is free, or a running engine has it. */
+async function checkListeners(settings: Settings): Promise<Finding[]> {
+  const { http, smtp, lmtp } = settings.listen
+  const places: [string, { host: string; port: number }][] = [
+    ['HTTP', http],
+    ...(smtp === undefined ? [] : ([['SMTP', smtp]] as [string, typeof smtp][])),
+    ...(lmtp === undefined || 'path' in lmtp ? [] : ([['LMTP', lmtp]] as [string, typeof lmtp][])),
+    ...channelsOf(settings).plans.flatMap(({ name, enabled, source }): [string, typeof http][] =>
+      enabled && source.type === 'mllp' ? [[`channel ${name}`, source.listen]] : [],
+    ),
+  ]
+  const findings: Finding[] = []
+  for (const [who, place] of places) {
+    const code = await tryToListen(place)
+    if (code === undefined) findings.push(good('listeners', `${who}: ${placeOf(place)} is free`))
+    else if (code === 'EADDRINUSE' && (await answers(place)))
+      findings.push(good('listeners', `${who}: ${placeOf(place)} is in use; by a running engine, hopefully`))
+    else findings.push(wrong('listeners', `${who}: cannot listen on ${placeOf(place)} (${code})`))
+  }
+  if (lmtp !== undefined && 'path' in lmtp) {
+    const folder = lmtp.path.slice(0, lmtp.path.lastIndexOf('/')) || '/'
+    const exists = await stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    )
+    findings.push(
+      exists
+        ? good('listeners', `LMTP: ${lmtp.path}`)
+        : wrong('listeners', `LMTP: there is no folder ${folder}`),
+    )
+  }
+  return findings
+}
+
+function tryToListen({ host, port }: { host: string; port: number }): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'refused'))
+    server.listen(port, host, () => server.close(() => resolve(undefined)))
+  })
+}
+
+function answers({ host, port }: { host: string; port: number }): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = dial({ host, port, timeout: answerMsMax })
+    const end = (isThere: boolean) => {
+      socket.destroy()
+      resolve(isThere)
+    }
+    socket.once('connect', () => end(true))
+    socket.once('timeout', () => end(false))
+    socket.once('error', () => end(false))
+  })
+}
+
+async function checkFhirServer({ fhirServers, documents }: Settings): Promise<Finding[]> {
+  const setting = fhirServers.find(({ name }) => name === documents.server)
+  if (setting === undefined) return []
+  try {
+    // An identifier nobody has: the answer shows that the server is there, lets us in, and searches patients.
+    await fhirServer({ ...setting, timeoutMs: Math.min(setting.timeoutMs, answerMsMax) }).search('Patient', {
+      identifier: 'urn:uuid:00000000-0000-4000-8000-000000000000|bluepost-check',
+    })
+    return [good('documents', `FHIR server ${setting.name} answers and lets us search`)]
+  } catch (error) {
+    return [wrong('documents', `FHIR server ${setting.name}: ${(error as Error).message}`)]
+  }
+}
+
+function table(findings: readonly Finding[]): string {
+  const width = Math.max(...findings.map(({ about }) => about.length))
+  const marks = {
+    good: styleText('green', '✓'),
+    missing: styleText('yellow', '–'),
+    wrong: styleText('red', '✗'),
+  }
+  const lines = findings.map(
+    ({ outcome, about, what }) => `${marks[outcome]} ${about.padEnd(width)}  ${what}`,
+  )
+  const count = (outcome: Finding['outcome']) => findings.filter((one) => one.outcome === outcome).length
+  const summary =
+    count('wrong') + count('missing') === 0
+      ? 'Everything works.'
+      : `${count('wrong')} wrong, ${count('missing')} missing before anything can be sent.`
+  return [...lines, '', summary].join('\n')
+}
+
+function good(about: string, what: string): Finding {
+  return { about, outcome: 'good', what }
+}
+
+function wrong(about: string, what: string): Finding {
+  return { about, outcome: 'wrong', what }
+}
