@@ -60,9 +60,7 @@ export function certificatesIn(bytes: Buffer): {
   if (bytes[0] === 0x30 && bytes[1]! >= 0x80) return { ders: [bytes] }
   const text = bytes.toString('latin1')
   const blocks = [
-    ...text.matchAll(
-      /-----BEGIN (?:X509 )?CERTIFICATE-----([^-]*)-----END (?:X509 )?CERTIFICATE-----/g,
-    ),
+    ...text.matchAll(/-----BEGIN (?:X509 )?CERTIFICATE-----([^-]*)-----END (?:X509 )?CERTIFICATE-----/g),
   ]
   const ders = blocks.map(([, body = '']) => Buffer.from(body, 'base64'))
   const begun = text.match(/-----BEGIN (?:X509 )?CERTIFICATE-----/g)?.length ?? 0

@@ -1,7 +1,7 @@
 import type { DirectAddress } from '../domain/direct-address.ts'
 import type { CertificatePurpose, TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
 import { readCertificate, type Certificate } from './certificate.ts'
-import { validateChain } from './validate-chain.ts'
+import { tellingness, validateChain } from './validate-chain.ts'
 
 export interface Judgement {
   /** Every one that may be used, in the order given: all of them get the message. */
@@ -15,6 +15,8 @@ export interface Judgement {
     readonly verdict: TrustVerdict & { trusted: false }
   }[]
   readonly trace: readonly TraceStep[]
+  /** For a person, when nothing is trusted: the most telling reason, and how many others there are. Otherwise empty. */
+  readonly because: string
 }
 
 /**
@@ -61,5 +63,18 @@ export function judgeCertificates(
       tell('refused', `${who}: ${verdict.code}: ${verdict.because}`)
     }
   }
-  return { trusted, refused, trace }
+  return { trusted, refused, trace, because: trusted.length > 0 ? '' : reasonOf(refused) }
+}
+
+function reasonOf(refused: Judgement['refused']): string {
+  const [best, ...others] = [...refused].sort(
+    (a, b) => tellingness(b.verdict.code) - tellingness(a.verdict.code),
+  )
+  if (best === undefined) return 'there is no certificate to judge'
+  const subject = best.certificate === undefined ? '' : `“${best.certificate.subject.text}”: `
+  const more =
+    others.length === 0
+      ? ''
+      : ` (and ${others.length === 1 ? '1 further certificate is' : `${others.length} further certificates are`} refused)`
+  return `${subject}${best.verdict.because}${more}`
 }

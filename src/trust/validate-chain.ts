@@ -69,7 +69,7 @@ export function validateChain(
 }
 
 /** One reason against a certificate. */
-interface Flaw {
+export interface Flaw {
   readonly code: DistrustCode
   readonly because: string
 }
@@ -96,6 +96,11 @@ const furthestLast: readonly DistrustCode[] = [
   'revocation-unknown',
 ]
 
+/** The higher, the more a reason helps whoever has to act on it. */
+export function tellingness(code: DistrustCode): number {
+  return furthestLast.indexOf(code)
+}
+
 type Search =
   | { readonly path: readonly Certificate[] }
   | { readonly path?: undefined; readonly furthest: Flaw; readonly furthestPath: readonly Certificate[] }
@@ -121,8 +126,7 @@ function searchPath(
   let furthest: Flaw | undefined
   let furthestPath: readonly Certificate[] = [leaf]
   const note = (flaw: Flaw, path: readonly Certificate[]) => {
-    const gain =
-      furthest === undefined ? 1 : furthestLast.indexOf(flaw.code) - furthestLast.indexOf(furthest.code)
+    const gain = furthest === undefined ? 1 : tellingness(flaw.code) - tellingness(furthest.code)
     if (gain < 0 || (gain === 0 && path.length <= furthestPath.length)) return
     furthest = flaw
     furthestPath = path
@@ -236,7 +240,10 @@ const rsaBitsMax = 8192
 const curvesAllowed: readonly string[] = ['prime256v1', 'secp384r1', 'secp521r1']
 const digestsAllowed: readonly Digest[] = ['sha256', 'sha384', 'sha512']
 
-function leafFlaw(leaf: Certificate, { at, purpose }: ChainQuestion): Flaw | undefined {
+export function leafFlaw(
+  leaf: Certificate,
+  { at, purpose }: Pick<ChainQuestion, 'at' | 'purpose'>,
+): Flaw | undefined {
   return (
     keyFlaw(leaf) ??
     dateFlaw(leaf, at) ??
@@ -399,7 +406,7 @@ function isSelfIssued(certificate: Certificate): boolean {
   return certificate.subject.comparable === certificate.issuer.comparable
 }
 
-function isSignedBy(child: Certificate, issuer: Certificate): boolean {
+export function isSignedBy(child: Certificate, issuer: Certificate): boolean {
   const { publicKey } = issuer
   const { signatureAlgorithm: algorithm } = child
   if (publicKey.kind === 'unsupported' || algorithm.kind === 'unsupported') return false
