@@ -9,9 +9,9 @@ export type DirectAddressReading =
   | { readonly valid: true; readonly address: DirectAddress }
   | { readonly valid: false; readonly because: string }
 
-/** RFC 5321 §4.5.3.1: octets of a local part, of a domain, of a path. */
+/** RFC 5321 §4.5.3.1: octets of a local part, and of a path (256) without its angle brackets. RFC 1035 §2.3.4: of a label. */
 const localOctetsMax = 64
-const domainOctetsMax = 255
+const addressOctetsMax = 254
 const labelOctetsMax = 63
 
 /**
@@ -30,8 +30,8 @@ export function readDirectAddress(text: string): DirectAddressReading {
   const domain = trimmed.slice(at + 1)
   if (local.length > localOctetsMax)
     return { valid: false, because: `the part before @ is longer than ${localOctetsMax} characters` }
-  if (domain.length > domainOctetsMax)
-    return { valid: false, because: `the domain is longer than ${domainOctetsMax} characters` }
+  if (trimmed.length > addressOctetsMax)
+    return { valid: false, because: `it is longer than ${addressOctetsMax} characters` }
   if (!/^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/.test(local))
     return { valid: false, because: 'the part before @ has a character that a Direct address cannot have' }
   const labels = domain.split('.')

@@ -132,6 +132,9 @@ function attemptFailed(
   if (state !== 'waiting' && state !== 'preparing' && state !== 'sealed')
     return { outcome: 'recorded', because: 'late' }
   const kind = failureOf(code).class
+  // Only sealed bytes can be under way when a connection breaks.
+  if (kind === 'ambiguous' && state !== 'sealed')
+    return { outcome: 'refused', because: `nothing was sent yet (${state})` }
   // Once it may have arrived it stays so, whatever later attempts bring.
   const known = { ...from, onWire: false, ambiguous: from.ambiguous || kind === 'ambiguous' }
   if (kind === 'held') return { outcome: 'moved', to: { ...known, state: 'held', heldFrom: state } }
