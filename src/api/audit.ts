@@ -1,8 +1,7 @@
 import { Router } from 'express'
-import { LessThan } from 'typeorm'
 import type { DataSource } from 'typeorm'
 import { verifyAudit } from '../store/audit.ts'
-import { AuditEntity } from '../store/entities.ts'
+import { searchAudit } from '../store/audit-search.ts'
 import { queryOf } from '../store/query.ts'
 import { only } from './access.ts'
 import { optionalNumberIn, optionalUuidIn, pageOf, textIn } from './parameters.ts'
@@ -13,19 +12,12 @@ export function auditRoutes(dataSource: DataSource): Router {
 
   router.get('/', only('auditor', 'operator'), async (request, response) => {
     const { limit } = pageOf(request)
-    const before = optionalNumberIn(request, 'before')
-    const authorizationId = optionalUuidIn(request, 'authorization')
-    const subject = textIn(request, 'subject')
-    const action = textIn(request, 'action')
-    const items = await dataSource.getRepository(AuditEntity).find({
-      where: {
-        ...(before === undefined ? {} : { id: LessThan(before) }),
-        ...(authorizationId === undefined ? {} : { authorizationId }),
-        ...(subject === undefined ? {} : { subject }),
-        ...(action === undefined ? {} : { action }),
-      },
-      order: { id: 'DESC' },
-      take: limit,
+    const items = await searchAudit(dataSource, {
+      before: optionalNumberIn(request, 'before'),
+      authorizationId: optionalUuidIn(request, 'authorization'),
+      subject: textIn(request, 'subject'),
+      action: textIn(request, 'action'),
+      limit,
     })
     response.json({ items, ...(items.length === limit ? { next: items.at(-1)!.id } : {}) })
   })
