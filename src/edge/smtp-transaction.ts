@@ -79,7 +79,7 @@ export async function transact(
   waitAtMost(patience.envelopeMsMax, 'no answer to MAIL, RCPT or DATA')
   const message = Readable.from(content(), { objectMode: false, highWaterMark: blockBytes })
   message.on('error', () => {}) // reported through `fault`; the stream may fail after the connection did
-  connection.send(envelope, message, (error, info) => settle(error ? { error } : { reply: info!.response }))
+  connection.send(envelope, message, (error, info) => settle(error ? { error } : { reply: info.response }))
 
   const end = await ending
   over = true

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm'
-import { isSameAddress, readDirectAddress } from '../domain/direct-address.ts'
+import { readDirectAddress } from '../domain/direct-address.ts'
 import type { Notification, RecipientReport } from '../domain/notification.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { open, type OpenedMessage, type OwnKey } from '../seal/open.ts'
@@ -8,7 +8,7 @@ import { readBlob } from '../store/blobs.ts'
 import { insertNotification, lockMail, markMail, transmissionIdFor, type InboundMail } from '../store/mail.ts'
 import { inTransaction, queryOf, type Query } from '../store/query.ts'
 import { lockTransmission, recordOccurrence, type Transmission } from '../store/transmissions.ts'
-import { acceptNotification } from '../tracking/accept-notification.ts'
+import { acceptNotification, voicesFor } from '../tracking/accept-notification.ts'
 import { nextDeadline, type NotificationWaits } from '../tracking/deadlines.ts'
 import { readNotification } from '../tracking/read-notification.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
@@ -81,6 +81,7 @@ async function apply(
   const transmission = await transmissionFor(query, report)
   const speakers = opened === undefined ? [] : speakersFor(ports, opened, report, notification, at)
   const acceptance = acceptNotification(report, {
+    kind: notification.kind,
     signers: speakers.map(({ address }) => address),
     envelopeFrom: mail.envelopeFrom,
     ourAddresses: ports.ourAddresses,
@@ -128,7 +129,7 @@ interface Speaker {
 
 /**
  * The trusted signers and whom they may speak for: each valid signer whose certificate chains to an anchor and covers the
- * recipient of the report, or the postmaster of its domain.
+ * recipient of the report, or for a DSN the mail server of its domain.
  */
 function speakersFor(
   ports: OpenMailPorts,
@@ -137,8 +138,11 @@ function speakersFor(
   notification: Notification,
   at: Date,
 ): Speaker[] {
-  const recipient = report.recipient === undefined ? undefined : readDirectAddress(report.recipient)
-  if (recipient?.valid !== true) return []
+  if (report.recipient === undefined) return []
+  const voices = voicesFor(notification.kind, report.recipient).flatMap((text) => {
+    const reading = readDirectAddress(text)
+    return reading.valid ? [reading.address] : []
+  })
   const valid = opened.signers
     .filter((signer) => signer.valid && signer.certificate !== undefined)
     .map((signer) => signer.certificate!)
@@ -146,14 +150,9 @@ function speakersFor(
     const reading = readCertificate(der)
     return reading.readable ? [reading.certificate] : []
   })
-  const postmaster = readDirectAddress(`postmaster@${recipient.address.domain}`)
-  const voices = [
-    recipient.address,
-    ...(notification.kind === 'dsn' && postmaster.valid ? [postmaster.address] : []),
-  ]
   return voices.flatMap((voice) =>
     judgeCertificates(valid, pool, ports.anchors, voice, 'sign', at).trusted.map(({ certificate }) => ({
-      address: isSameAddress(voice.text, recipient.address.text) ? recipient.address.text : voice.text,
+      address: voice.text,
       fingerprint: certificate.fingerprint,
     })),
   )

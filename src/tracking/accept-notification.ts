@@ -1,8 +1,9 @@
 import { isSameAddress } from '../domain/direct-address.ts'
-import type { RecipientReport } from '../domain/notification.ts'
+import type { Notification, RecipientReport } from '../domain/notification.ts'
 import type { Disposition } from '../domain/transmission.ts'
 
 export interface NotificationCircumstances {
+  readonly kind: Notification['kind']
   /**
    * What the signing certificates are bound to that verified and chain to one of our anchors: addresses (rfc822Name) and
    * domains (dNSName). Empty where the mail was not signed, or by nobody we trust.
@@ -23,14 +24,15 @@ export type Acceptance =
 /**
  * Whether one report of a notification may move a transmission. Whatever is ignored is stored with its reason all the same.
  *
- * A report counts only when a trusted signer is bound to the recipient it speaks for: its address, or any address in its
- * domain, or the domain (a HISP signs for its mailboxes, and postmaster@ signs DSNs). Without this anybody could forge a
- * delivery, or a failure, by knowing a Message-ID; the Java RI does not check it. An unsigned bounce of a mail server on the
- * way is therefore evidence for people and never moves anything: if nothing arrived, no MDN comes and the timer says so.
+ * A report counts only when a trusted signer is bound to the recipient it speaks for: to its address, or to its whole domain
+ * (a HISP that signs for its mailboxes); another mailbox of the same domain speaks for itself alone. Without this anybody
+ * could forge a delivery, or a failure, by knowing a Message-ID; the Java RI does not check it. An unsigned bounce of a mail
+ * server on the way is therefore evidence for people and never moves anything: if nothing arrived, no MDN comes and the timer
+ * says so.
  */
 export function acceptNotification(
   report: RecipientReport,
-  { signers, envelopeFrom, ourAddresses, transmission }: NotificationCircumstances,
+  { kind, signers, envelopeFrom, ourAddresses, transmission }: NotificationCircumstances,
 ): Acceptance {
   const { recipient, originalMessageId, disposition } = report
   if (disposition === undefined) return ignore(`it says nothing that moves a transmission (${report.text})`)
@@ -52,10 +54,8 @@ export function acceptNotification(
     return ignore('its Original-Message-ID is not that of the transmission')
   if (!isSameAddress(transmission.destination, recipient))
     return ignore('it speaks for another recipient than the transmission’s')
-  if (!signers.some((signer) => isBoundTo(signer, recipient)))
-    return ignore(
-      `signed for ${signers.map(domainOf).join(', ')}, which does not speak for ${domainOf(recipient)}`,
-    )
+  if (!signers.some((signer) => isBoundTo(signer, kind, recipient)))
+    return ignore(`signed for ${signers.join(', ')}, which does not speak for ${recipient}`)
   return { effect: 'apply', disposition }
 }
 
@@ -63,8 +63,19 @@ function ignore(because: string): Acceptance {
   return { effect: 'ignore', because }
 }
 
-function isBoundTo(signer: string, recipient: string): boolean {
-  return domainOf(signer) === domainOf(recipient)
+/**
+ * The addresses whose certificate may sign a report about a recipient: its own, and for a DSN those that mail servers write
+ * from (RFC 5321 §4.5.1 postmaster; mailer-daemon by custom) in the recipient’s domain. An MDN is the mailbox’s own word.
+ */
+export function voicesFor(kind: Notification['kind'], recipient: string): readonly string[] {
+  const domain = domainOf(recipient)
+  return kind === 'dsn' ? [recipient, `postmaster@${domain}`, `mailer-daemon@${domain}`] : [recipient]
+}
+
+function isBoundTo(signer: string, kind: Notification['kind'], recipient: string): boolean {
+  return signer.includes('@')
+    ? voicesFor(kind, recipient).some((voice) => isSameAddress(voice, signer))
+    : domainOf(signer) === domainOf(recipient)
 }
 
 function domainOf(addressOrDomain: string): string {

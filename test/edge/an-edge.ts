@@ -54,7 +54,7 @@ export async function send(
   {
     to = [ellen],
     content = small,
-    permission = { permitted: true } as Permission,
+    permission = { permitted: true },
   }: { to?: string[]; content?: Buffer; permission?: Permission } = {},
 ): Promise<Sent> {
   let asked = 0

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { exactContent } from '../../src/edge/content.ts'
-import { anEdge, aServer, ellen, open, send, sender, small } from './an-edge.ts'
+import { anEdge, aServer, ellen, send, sender, small } from './an-edge.ts'
 
 describe('our own side', () => {
   test.each([

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { anEdge, aServer, ellen, open, send, sender, small } from './an-edge.ts'
+import { anEdge, aServer, ellen, send, sender, small } from './an-edge.ts'
 
 describe('permission refused at the last moment', () => {
   test.each([

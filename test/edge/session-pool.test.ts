@@ -1,6 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
 import { anEdge, aServer, large, send } from './an-edge.ts'
-import type { Answer } from './scripted-smtp.ts'
 
 describe('connections', () => {
   test('are used again after a 2xx', async () => {
@@ -26,7 +25,7 @@ describe('connections', () => {
     ['cut at the next MAIL', 'close'],
   ])('gone stale (%s) are replaced before anything is decided', async (_, answer) => {
     const server = await aServer({
-      answer: ({ verb, mails }) => (verb === 'MAIL' && mails === 1 ? (answer as Answer) : undefined),
+      answer: ({ verb, mails }) => (verb === 'MAIL' && mails === 1 ? answer : undefined),
     })
     const edge = anEdge({ port: server.port })
     await send(edge)

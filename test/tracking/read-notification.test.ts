@@ -151,44 +151,42 @@ describe('hostile input', () => {
 })
 
 const corpus = process.env['BLUEPOST_CORPUS']
-const onCorpus = corpus === undefined ? describe.skip : describe
-onCorpus('notifications of the reference implementations', () => {
-  const folders = ['direct/nhin-d/direct-common-messages', 'direct/java-agent/messages']
-  const files =
-    corpus === undefined
-      ? []
-      : folders.flatMap((folder) =>
-          readdirSync(join(corpus, folder))
-            .filter((name) => /^(MDN|DSN)/.test(name))
-            .map((name) => join(folder, name)),
-        )
-  const expected: Record<string, string | undefined> = {
-    'DSNMessage.txt': 'failed',
-    'DSNMessageNoActionOrStatus.txt': undefined,
-    'DSNMessageOrigInReplyTo.txt': 'failed',
-    'MDNDispatchedTimeAndReliable.txt': 'delivered',
-    'MDNDispatchedTimeAndReliableLowerCaseOption.txt': 'delivered',
-    'MDNMessage.txt': 'processed',
-    'MDNMessageFriendlyNameFinalRecip.txt': 'processed',
-    'MDNMessageNoDisp.txt': undefined,
-    'MDNMessageNoFinalRecip.txt': 'processed',
-    'MDNMessageNonCanonicalized.txt': 'processed',
-    'MDNMessageOrigInReplyTo.txt': 'processed',
-    'MDNResponse.txt': 'processed',
-  }
-  test.each(files)('%s', async (file) => {
-    const name = file.split('/').at(-1)!
-    const notification = await readNotification(readFileSync(join(corpus!, file)))
-    expect(Object.keys(expected)).toContain(name)
-    expect(notification!.kind).toBe(name.startsWith('MDN') ? 'mdn' : 'dsn')
-    expect(notification!.reports).toHaveLength(1)
-    const [report] = notification!.reports
-    expect(report!.disposition).toBe(expected[name])
-    expect(report!.recipient).toMatch(/^[a-z0-9.]+@[a-z.-]+$/)
-    // The Java agent’s own DSN names its field X-CERN-…, and its MDNResponse names no message at all.
-    const isUncorrelated = file.includes('java-agent') && /^(DSNMessage|MDNResponse)/.test(name)
-    expect(report!.originalMessageId).toBe(
-      isUncorrelated ? undefined : '<9501051053.aa04167@IETF.CNRI.Reston.VA.US>',
+// Their files are not ours to ship; where a copy lies beside, every one of them is read.
+if (corpus !== undefined)
+  describe('notifications of the reference implementations', () => {
+    const folders = ['direct/nhin-d/direct-common-messages', 'direct/java-agent/messages']
+    const files = folders.flatMap((folder) =>
+      readdirSync(join(corpus, folder))
+        .filter((name) => /^(MDN|DSN)/.test(name))
+        .map((name) => join(folder, name)),
     )
+    const expected: Record<string, string | undefined> = {
+      'DSNMessage.txt': 'failed',
+      'DSNMessageNoActionOrStatus.txt': undefined,
+      'DSNMessageOrigInReplyTo.txt': 'failed',
+      'MDNDispatchedTimeAndReliable.txt': 'delivered',
+      'MDNDispatchedTimeAndReliableLowerCaseOption.txt': 'delivered',
+      'MDNMessage.txt': 'processed',
+      'MDNMessageFriendlyNameFinalRecip.txt': 'processed',
+      'MDNMessageNoDisp.txt': undefined,
+      'MDNMessageNoFinalRecip.txt': 'processed',
+      'MDNMessageNonCanonicalized.txt': 'processed',
+      'MDNMessageOrigInReplyTo.txt': 'processed',
+      'MDNResponse.txt': 'processed',
+    }
+    test.each(files)('%s', async (file) => {
+      const name = file.split('/').at(-1)!
+      const notification = await readNotification(readFileSync(join(corpus, file)))
+      expect(Object.keys(expected)).toContain(name)
+      expect(notification!.kind).toBe(name.startsWith('MDN') ? 'mdn' : 'dsn')
+      expect(notification!.reports).toHaveLength(1)
+      const [report] = notification!.reports
+      expect(report!.disposition).toBe(expected[name])
+      expect(report!.recipient).toMatch(/^[a-z0-9.]+@[a-z.-]+$/)
+      // The Java agent’s own DSN names its field X-CERN-…, and its MDNResponse names no message at all.
+      const isUncorrelated = file.includes('java-agent') && /^(DSNMessage|MDNResponse)/.test(name)
+      expect(report!.originalMessageId).toBe(
+        isUncorrelated ? undefined : '<9501051053.aa04167@IETF.CNRI.Reston.VA.US>',
+      )
+    })
   })
-})
