@@ -76,6 +76,8 @@ export function compareIdentity(
   }
 }
 
+const noAliases = new Map<string, string>()
+
 /**
  * The identifiers that may make a match, each with its authority in canonical spelling and without outer blanks:
  * strong kinds, real values, authorities that are known worldwide or named in the settings.
@@ -93,7 +95,8 @@ export function strongIdentifiers(
     }
     if (!isKnownAuthority(canonical.system, aliases)) continue
     // Asked of both spellings: an alias must not launder a social security number into something strong.
-    if (!isStrong(identifier) || !isStrong(canonical)) continue
+    const asWritten = { ...identifier, system: canonicalAuthority(identifier.system, noAliases) }
+    if (!isStrong(asWritten) || !isStrong(canonical)) continue
     if (!strong.some((other) => isSameIdentifier(other, canonical))) strong.push(canonical)
   }
   return strong
