@@ -71,10 +71,12 @@ function reasonOf(refused: Judgement['refused']): string {
     (a, b) => tellingness(b.verdict.code) - tellingness(a.verdict.code),
   )
   if (best === undefined) return 'there is no certificate to judge'
-  const subject = best.certificate === undefined ? '' : `“${best.certificate.subject.text}”: `
+  const { because } = best.verdict
+  const subject = best.certificate?.subject.text
+  const about = subject === undefined || because.includes(subject) ? '' : `“${subject}”: `
   const more =
     others.length === 0
       ? ''
       : ` (and ${others.length === 1 ? '1 further certificate is' : `${others.length} further certificates are`} refused)`
-  return `${subject}${best.verdict.because}${more}`
+  return `${about}${because}${more}`
 }
