@@ -68,7 +68,7 @@ export async function startEngine(
     const dataSource = await connect()
     await makeRoomForDays(dataSource, now())
     await noteDown(dataSource, 'engine-started')
-    const partners = readPartners(settings, now)
+    const partners = readPartners(settings, now())
     for (const [use, days] of partners.daysLeft) metrics.certificateDays.set({ use }, days)
     const channels = channelsOf(settings)
     const decider = roles.has('worker') ? await startWorking(dataSource, channels, partners) : undefined

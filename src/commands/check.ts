@@ -64,7 +64,7 @@ async function checkDatabase(settings: Settings): Promise<Finding[]> {
 }
 
 function checkPartners(settings: Settings): Finding[] {
-  const partners = readPartners(settings, () => new Date())
+  const partners = readPartners(settings, new Date())
   const findings: Finding[] = missingIn(settings, partners).map((what) => ({
     about: 'to send',
     outcome: 'missing',

@@ -3,7 +3,7 @@ import { AuditEntity } from './entities.ts'
 
 export interface AuditQuestion {
   /** Only entries older than this one, for the next page. */
-  readonly before: number | undefined
+  readonly before: string | undefined
   readonly authorizationId: string | undefined
   readonly subject: string | undefined
   readonly action: string | undefined
