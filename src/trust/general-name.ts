@@ -1,5 +1,6 @@
-import { derChildren, derContent, DerError, expectDer, type DerValue } from '../lib/der.ts'
+import { derContent, DerError, expectDer, type DerValue } from '../lib/der.ts'
 import { readName, type Name } from './name.ts'
+import { strictMembers } from './strict-der.ts'
 
 /** A GeneralName (RFC 5280 §4.2.1.6). Texts are IA5: one octet, one character. */
 export type GeneralName =
@@ -29,7 +30,7 @@ export function readGeneralName(value: DerValue): GeneralName {
     case 0x87:
       return { kind: 'ip', octets: derContent(value) }
     case 0xa4: {
-      const [name, beyond] = derChildren(value)
+      const [name, beyond] = strictMembers(value)
       if (name === undefined || beyond !== undefined)
         throw new DerError('a directoryName is malformed', value.start)
       return { kind: 'directory', name: readName(name) }
@@ -46,12 +47,12 @@ export function readGeneralName(value: DerValue): GeneralName {
 
 export function readNameConstraints(value: DerValue): NameConstraints {
   const read = { permitted: [] as GeneralName[], excluded: [] as GeneralName[], hasDistances: false }
-  const parts = derChildren(expectDer(value, 0x30, 'nameConstraints'))
+  const parts = strictMembers(expectDer(value, 0x30, 'nameConstraints'))
   if (parts.length === 0) throw new DerError('nameConstraints is empty', value.start)
   for (const part of parts) {
     if (part.tag !== 0xa0 && part.tag !== 0xa1) throw new DerError('nameConstraints is malformed', part.start)
-    for (const subtree of derChildren(part)) {
-      const [base, ...distances] = derChildren(expectDer(subtree, 0x30, 'a subtree of nameConstraints'))
+    for (const subtree of strictMembers(part)) {
+      const [base, ...distances] = strictMembers(expectDer(subtree, 0x30, 'a subtree of nameConstraints'))
       if (base === undefined) throw new DerError('a subtree of nameConstraints is empty', subtree.start)
       read[part.tag === 0xa0 ? 'permitted' : 'excluded'].push(readGeneralName(base))
       // minimum 0 is the default and is not written in DER.

@@ -1,7 +1,8 @@
 import type { DirectAddress } from '../domain/direct-address.ts'
 import type { CertificatePurpose, TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
 import { readCertificate, type Certificate } from './certificate.ts'
-import { tellingness, validateChain } from './validate-chain.ts'
+import { tellingness } from './flaws.ts'
+import { validateChain } from './validate-chain.ts'
 
 export interface Judgement {
   /** Every one that may be used, in the order given: all of them get the message. */

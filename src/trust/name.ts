@@ -1,4 +1,5 @@
-import { derChildren, derContent, derOidText, DerError, expectDer, type DerValue } from '../lib/der.ts'
+import { derContent, derOidText, DerError, expectDer, type DerValue } from '../lib/der.ts'
+import { strictMembers } from './strict-der.ts'
 
 /** A distinguished name (RFC 5280 §4.1.2.4). */
 export interface Name {
@@ -32,17 +33,22 @@ export function readName(value: DerValue): Name {
   const rdns: string[] = []
   const shown: string[] = []
   const emails: string[] = []
-  for (const rdn of derChildren(expectDer(value, 0x30, 'a name'))) {
-    const attributes = derChildren(expectDer(rdn, 0x31, 'a relative distinguished name')).map((attribute) => {
-      const [type, held, beyond] = derChildren(expectDer(attribute, 0x30, 'an attribute of a name'))
-      if (type === undefined || held === undefined || beyond !== undefined)
-        throw new DerError('an attribute of a name is malformed', attribute.start)
-      const oid = derOidText(type)
-      const text = textOf(held)
-      if (oid === emailAddress && text !== undefined) emails.push(text)
-      shown.push(`${shortNames[oid] ?? oid}=${text ?? '(not text)'}`)
-      return `${oid}=${text === undefined ? `#${held.tag}:${derContent(held).toString('hex')}` : folded(text)}`
-    })
+  for (const rdn of strictMembers(expectDer(value, 0x30, 'a name'))) {
+    const attributes = strictMembers(expectDer(rdn, 0x31, 'a relative distinguished name')).map(
+      (attribute) => {
+        const [type, held, beyond] = strictMembers(expectDer(attribute, 0x30, 'an attribute of a name'))
+        if (type === undefined || held === undefined || beyond !== undefined)
+          throw new DerError('an attribute of a name is malformed', attribute.start)
+        const oid = derOidText(type)
+        const text = textOf(held)
+        if (oid === emailAddress && text !== undefined) emails.push(text)
+        shown.push(`${shortNames[oid] ?? oid}=${text ?? '(not text)'}`)
+        // An identifier has neither = nor #, so what is text and what is not never meet.
+        return text === undefined
+          ? `${oid}#${held.tag}:${derContent(held).toString('hex')}`
+          : `${oid}=${folded(text)}`
+      },
+    )
     if (attributes.length === 0) throw new DerError('an empty relative distinguished name', rdn.start)
     rdns.push(JSON.stringify(attributes.sort()))
   }

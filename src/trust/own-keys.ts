@@ -3,7 +3,8 @@ import type { DistrustCode } from '../domain/trust-verdict.ts'
 import { certificatesIn } from './anchors.ts'
 import { readCertificate, type Certificate } from './certificate.ts'
 import { readPkcs12 } from './pkcs12.ts'
-import { isSignedBy, leafFlaw, type Flaw } from './validate-chain.ts'
+import { leafFlaw, type Flaw } from './flaws.ts'
+import { isSignedBy } from './signed-by.ts'
 
 /** Where a key of ours comes from; files are read already, passphrases resolved. */
 export type KeySource =
@@ -68,7 +69,7 @@ export function readOwnKey(source: KeySource, at: Date): OwnKeyReading {
       certificate,
       privateKey,
       intermediates: chainAbove(certificate, certificates),
-      maySign: useOf(leafFlaw(certificate, { at, purpose: 'sign' })),
+      maySign: useOf(leafFlaw(certificate, at, 'sign')),
       mayDecrypt: useOf(decryptionFlaw(certificate, at)),
       daysLeft: daysUntil(certificate.notAfter, at),
     },
@@ -175,7 +176,7 @@ function chainAbove(certificate: Certificate, others: readonly Certificate[]): C
 function decryptionFlaw(certificate: Certificate, at: Date): Flaw | undefined {
   const { notBefore, notAfter } = certificate
   const within = at < notBefore ? notBefore : at > notAfter ? notAfter : at
-  return leafFlaw(certificate, { at: within, purpose: 'encrypt' })
+  return leafFlaw(certificate, within, 'encrypt')
 }
 
 function useOf(flaw: Flaw | undefined): Use {

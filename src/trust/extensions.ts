@@ -1,0 +1,183 @@
+import { derContent, derNumber, derOidText, DerError, expectDer, readDer, type DerValue } from '../lib/der.ts'
+import {
+  readGeneralName,
+  readNameConstraints,
+  type GeneralName,
+  type NameConstraints,
+} from './general-name.ts'
+import { readBitString, readBoolean, strictly, strictMembers } from './strict-der.ts'
+
+/** The extensions of a certificate that path validation honours (RFC 5280 §4.2). */
+export interface Extensions {
+  readonly altNames: readonly GeneralName[]
+  readonly keyUsage?: ReadonlySet<KeyUsage>
+  /** Object identifiers. */
+  readonly extendedKeyUsage?: readonly string[]
+  readonly basicConstraints?: { readonly ca: boolean; readonly pathLen?: number }
+  readonly nameConstraints?: NameConstraints
+  /** Object identifiers of certificatePolicies. */
+  readonly policies?: readonly string[]
+  readonly policyMappings: readonly { readonly issuerPolicy: string; readonly subjectPolicy: string }[]
+  readonly policyConstraints: {
+    readonly requireExplicitPolicy?: number
+    readonly inhibitPolicyMapping?: number
+  }
+  readonly inhibitAnyPolicy?: number
+  readonly subjectKeyId?: Buffer
+  readonly authorityKeyId?: Buffer
+  /** Object identifiers of critical extensions that nobody here understands. */
+  readonly unknownCritical: readonly string[]
+}
+
+export type KeyUsage = (typeof keyUsages)[number]
+
+/** In the order of their bits (RFC 5280 §4.2.1.3). */
+const keyUsages = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+  'decipherOnly',
+] as const
+
+const extensionsMax = 100
+
+type ExtensionsBeingRead = { -readonly [Key in keyof Extensions]: Extensions[Key] }
+
+/** How each extension we honour is read into the certificate. Those beyond this list must not be critical. */
+const readers: Readonly<Record<string, (value: DerValue, into: ExtensionsBeingRead) => void>> = {
+  '2.5.29.14': (value, into) => {
+    into.subjectKeyId = derContent(expectDer(value, 0x04, 'subjectKeyIdentifier'))
+  },
+  '2.5.29.15': (value, into) => {
+    into.keyUsage = readKeyUsage(value)
+  },
+  '2.5.29.17': (value, into) => {
+    const names = strictMembers(expectDer(value, 0x30, 'subjectAltName'))
+    if (names.length === 0) throw new DerError('subjectAltName is empty', value.start)
+    into.altNames = names.map(readGeneralName)
+  },
+  '2.5.29.19': (value, into) => {
+    into.basicConstraints = readBasicConstraints(value)
+  },
+  '2.5.29.30': (value, into) => {
+    into.nameConstraints = readNameConstraints(value)
+  },
+  '2.5.29.32': (value, into) => {
+    into.policies = readPolicies(value)
+  },
+  '2.5.29.33': (value, into) => {
+    into.policyMappings = readPolicyMappings(value)
+  },
+  '2.5.29.35': (value, into) => {
+    const keyId = strictMembers(expectDer(value, 0x30, 'authorityKeyIdentifier')).find(
+      ({ tag }) => tag === 0x80,
+    )
+    if (keyId !== undefined) into.authorityKeyId = derContent(keyId)
+  },
+  '2.5.29.36': (value, into) => {
+    into.policyConstraints = readPolicyConstraints(value)
+  },
+  '2.5.29.37': (value, into) => {
+    const purposes = strictMembers(expectDer(value, 0x30, 'extKeyUsage'))
+    if (purposes.length === 0) throw new DerError('extKeyUsage is empty', value.start)
+    into.extendedKeyUsage = purposes.map(derOidText)
+  },
+  '2.5.29.54': (value, into) => {
+    into.inhibitAnyPolicy = derNumber(value, 'inhibitAnyPolicy')
+  },
+}
+
+/** @param tagged the [3] of tbsCertificate */
+export function readExtensions(tagged: DerValue | undefined): Extensions {
+  const into: ExtensionsBeingRead = {
+    altNames: [],
+    policyMappings: [],
+    policyConstraints: {},
+    unknownCritical: [],
+  }
+  if (tagged === undefined) return into
+  const [list, beyond] = strictMembers(tagged)
+  if (beyond !== undefined) throw new DerError('extensions are malformed', tagged.start)
+  const extensions = strictMembers(expectDer(list, 0x30, 'extensions'))
+  if (extensions.length > extensionsMax)
+    throw new DerError(`more than ${extensionsMax} extensions`, tagged.start)
+  const seen = new Set<string>()
+  const unknownCritical: string[] = []
+  for (const extension of extensions) {
+    const [id, ...rest] = strictMembers(expectDer(extension, 0x30, 'an extension'))
+    if (id === undefined) throw new DerError('an extension without a name', extension.start)
+    const oid = derOidText(id)
+    if (seen.has(oid)) throw new DerError(`the extension ${oid} is there twice`, extension.start)
+    seen.add(oid)
+    const critical = rest[0]?.tag === 0x01 ? readBoolean(rest.shift()!) : false
+    const octets = expectDer(rest[0], 0x04, `the value of extension ${oid}`)
+    if (rest.length !== 1) throw new DerError(`the extension ${oid} is malformed`, extension.start)
+    const reader = Object.hasOwn(readers, oid) ? readers[oid] : undefined
+    if (reader !== undefined) {
+      const value = strictly(readDer(octets.source, octets.contentStart, octets.contentEnd))
+      if (value.end !== octets.contentEnd)
+        throw new DerError(`something follows in extension ${oid}`, value.end)
+      reader(value, into)
+    } else if (critical) unknownCritical.push(oid)
+  }
+  into.unknownCritical = unknownCritical
+  return into
+}
+
+function readKeyUsage(value: DerValue): ReadonlySet<KeyUsage> {
+  const { octets } = readBitString(expectDer(value, 0x03, 'keyUsage'))
+  return new Set(keyUsages.filter((_, bit) => ((octets[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0))
+}
+
+function readBasicConstraints(value: DerValue): { ca: boolean; pathLen?: number } {
+  const parts = strictMembers(expectDer(value, 0x30, 'basicConstraints'))
+  const ca = parts[0]?.tag === 0x01 ? readBoolean(parts.shift()!) : false
+  const pathLen = parts[0]?.tag === 0x02 ? derNumber(parts.shift()!, 'pathLenConstraint') : undefined
+  if (parts.length > 0) throw new DerError('basicConstraints is malformed', value.start)
+  return pathLen === undefined ? { ca } : { ca, pathLen }
+}
+
+function readPolicies(value: DerValue): string[] {
+  const policies = strictMembers(expectDer(value, 0x30, 'certificatePolicies')).map((information) => {
+    const [id] = strictMembers(expectDer(information, 0x30, 'a certificate policy'))
+    if (id === undefined) throw new DerError('a certificate policy without a name', information.start)
+    return derOidText(id)
+  })
+  if (policies.length === 0 || new Set(policies).size !== policies.length)
+    throw new DerError('certificatePolicies is empty or names a policy twice', value.start)
+  return policies
+}
+
+function readPolicyMappings(value: DerValue): { issuerPolicy: string; subjectPolicy: string }[] {
+  return strictMembers(expectDer(value, 0x30, 'policyMappings')).map((mapping) => {
+    const [issuerPolicy, subjectPolicy] = strictMembers(expectDer(mapping, 0x30, 'a policy mapping')).map(
+      derOidText,
+    )
+    if (issuerPolicy === undefined || subjectPolicy === undefined)
+      throw new DerError('an incomplete policy mapping', mapping.start)
+    return { issuerPolicy, subjectPolicy }
+  })
+}
+
+function readPolicyConstraints(value: DerValue): Extensions['policyConstraints'] {
+  const constraints: { requireExplicitPolicy?: number; inhibitPolicyMapping?: number } = {}
+  for (const part of strictMembers(expectDer(value, 0x30, 'policyConstraints'))) {
+    const skip = readImplicitNumber(part)
+    if (part.tag === 0x80) constraints.requireExplicitPolicy = skip
+    else if (part.tag === 0x81) constraints.inhibitPolicyMapping = skip
+    else throw new DerError('policyConstraints is malformed', part.start)
+  }
+  return constraints
+}
+
+function readImplicitNumber(value: DerValue): number {
+  const content = derContent(value)
+  if (content.length < 1 || content.length > 6 || content[0]! >= 0x80)
+    throw new DerError('a number that is out of range', value.start)
+  return content.readUIntBE(0, content.length)
+}
