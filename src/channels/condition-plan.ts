@@ -1,7 +1,7 @@
 import type { Condition, Test, ValuePath } from '../domain/channel.ts'
-import { parsePath, parseRelativePath } from '../lib/hl7v2.ts'
+import { parsePath, parseRelativePath } from '../lib/hl7v2-path.ts'
+import { readDurationMs } from '../lib/duration.ts'
 import { checkFhirpath, fhirpathFunctions } from '../mapping/fhirpath.ts'
-import { readDuration } from './duration.ts'
 import { readPattern } from './pattern.ts'
 import { didYouMean } from './problem.ts'
 import type { Problem, ProblemCode } from './problem.ts'
@@ -25,6 +25,11 @@ export function report(
   at?: 'key' | 'value',
 ): undefined {
   desk.problems.push(desk.yaml.problem(place, code, what, remedy, at))
+}
+
+/** A finding that does not keep the channel from running. */
+export function warn(desk: Desk, place: Place, code: ProblemCode, what: string, remedy: string): void {
+  desk.problems.push({ ...desk.yaml.problem(place, code, what, remedy, 'key'), severity: 'warning' })
 }
 
 export function readPath(desk: Desk, place: Place, value: unknown, kind: PathKind): ValuePath | undefined {
@@ -66,7 +71,8 @@ export function readPath(desk: Desk, place: Place, value: unknown, kind: PathKin
       )
 }
 
-function hintForPath(text: string): string | undefined {
+/** A path that was probably meant. */
+export function hintForPath(text: string): string | undefined {
   const repaired = text
     .toUpperCase()
     .replace(/^([A-Z][A-Z0-9]{2})[.:_ ]?-?([0-9])/, '$1-$2')
@@ -180,7 +186,7 @@ function readTest(desk: Desk, place: Place, test: (typeof tests)[number], value:
 }
 
 export function readTimeSpan(desk: Desk, place: Place, value: unknown): number | undefined {
-  const ms = typeof value === 'string' ? readDuration(value) : undefined
+  const ms = typeof value === 'string' ? readDurationMs(value) : undefined
   if (ms !== undefined) return ms
   return report(
     desk,

@@ -1,9 +1,10 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { ErrorObject, ValidateFunction } from 'ajv/dist/2020.js'
-import { closest, didYouMean } from './problem.ts'
+import { channelSchema } from './channel-schema.ts'
+import { mappingSchema } from './mapping-schema.ts'
+import { didYouMean, nearest } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { schemas } from './schema.ts'
-import type { JsonSchema } from './schema.ts'
+import type { JsonSchema } from './schema-parts.ts'
 import type { Place, YamlFile } from './yaml-file.ts'
 
 /** Whether a file has the shape of a channel or a mapping; one finding for each thing that is wrong, in words. */
@@ -12,14 +13,37 @@ export function lintShape(
   kind: 'channel' | 'mapping',
   value: unknown = yaml.value,
 ): Problem[] {
-  const validate = kind === 'channel' ? channelValidator() : mappingValidator()
+  const validate = validatorOf(kind === 'channel' ? channelSchema : mappingSchema)
   if (validate(value)) return []
   const problems: Problem[] = []
-  for (const error of validate.errors ?? []) {
+  const errors = validate.errors ?? []
+  const misspelled = new Set(errors.map(misspelledKey))
+  for (const error of errors) {
+    // A key that is there under a wrong name is not missing, too.
+    if (error.keyword === 'required' && misspelled.has(`${error.instancePath}/${missingKey(error)}`)) continue
     const problem = problemOf(yaml, error)
     if (problem !== undefined) problems.push(problem)
   }
   return problems
+}
+
+/** The pointer of the key that was probably meant by an unknown one. */
+function misspelledKey(error: ErrorObject): string | undefined {
+  const near = error.keyword === 'additionalProperties' ? meantBy(error) : undefined
+  return near && `${error.instancePath}/${near}`
+}
+
+function missingKey({ params }: ErrorObject): string {
+  return String((params as Record<string, unknown>)['missingProperty'])
+}
+
+function meantBy({ params, parentSchema, data }: ErrorObject): string | undefined {
+  const there = Object.keys((data ?? {}) as object)
+  // A name that is used already cannot have been meant.
+  const free = Object.keys((parentSchema as Described).properties ?? {}).filter(
+    (each) => !there.includes(each),
+  )
+  return nearest(String((params as Record<string, unknown>)['additionalProperty']), free)
 }
 
 let ajv: Ajv2020 | undefined
@@ -41,10 +65,8 @@ function validatorOf(schema: JsonSchema): ValidateFunction {
   return validate
 }
 
-const channelValidator = (): ValidateFunction => validatorOf(schemas().channel)
-const mappingValidator = (): ValidateFunction => validatorOf(schemas().mapping)
-
 interface Described {
+  readonly type?: unknown
   readonly description?: string
   readonly properties?: Record<string, unknown>
   readonly enum?: readonly unknown[]
@@ -59,10 +81,7 @@ function problemOf(yaml: YamlFile, error: ErrorObject): Problem | undefined {
     case 'additionalProperties': {
       const key = String(params['additionalProperty'])
       const known = Object.keys(schema.properties ?? {})
-      const there = Object.keys((error.data ?? {}) as object)
-      // A name that is used already cannot have been meant.
-      const free = known.filter((each) => !there.includes(each))
-      const near = closest(key, free)
+      const near = meantBy(error)
       return yaml.problem(
         [...place, key],
         'unknown-key',
@@ -72,7 +91,7 @@ function problemOf(yaml: YamlFile, error: ErrorObject): Problem | undefined {
       )
     }
     case 'required': {
-      const key = String(params['missingProperty'])
+      const key = missingKey(error)
       const missing = (schema.properties?.[key] ?? {}) as Described
       return yaml.problem(
         place,
@@ -98,18 +117,16 @@ function problemOf(yaml: YamlFile, error: ErrorObject): Problem | undefined {
         place,
         'wrong-value',
         `${label} must be ${String(params['allowedValue'])}`,
-        schema.description === undefined ? undefined : `it says: ${schema.description}`,
+        `write ${String(place.at(-1))}: ${String(params['allowedValue'])}`,
       )
     case 'oneOf':
       return undefined
     default:
       return yaml.problem(
         place,
-        error.keyword === 'pattern' && schema.description?.startsWith('a number with a unit') === true
-          ? 'duration'
-          : 'wrong-value',
+        schema.description?.startsWith('a number with a unit') === true ? 'duration' : 'wrong-value',
         `${label} is not what belongs here`,
-        schema.description === undefined ? error.message : `write ${schema.description}`,
+        schema.type === 'boolean' ? 'write true or false' : `write ${schema.description ?? 'another value'}`,
       )
   }
 }

@@ -1,3 +1,5 @@
+import { closest } from '../lib/closest.ts'
+
 /** Something wrong, or doubtful, in a channel, mapping, table or sample file. */
 export interface Problem {
   readonly file: string
@@ -26,6 +28,9 @@ export const problemCodes = {
   'variable-missing': 'an environment variable without a value or a default',
   'secret-reference': 'a secret that is not written as secret:NAME',
   'secret-unknown': 'a secret that the settings do not have',
+  'source-not-run': 'a source that this version reads, tests and lints, but does not run',
+  'not-in-effect': 'a key that this version reads and does not act on',
+  'tls-missing': 'a listener that others can reach, without TLS',
   'server-unknown': 'a FHIR server that the settings do not have',
   duration: 'a time span that is not a number with a unit',
   timezone: 'a time zone that the IANA database does not have',
@@ -89,37 +94,11 @@ function compareText(a: string, b: string): number {
 
 /** ` – did you mean "adt"?`, or nothing where no name is close. */
 export function didYouMean(text: string, names: Iterable<string>): string {
-  const name = closest(text, names)
+  const name = nearest(text, names)
   return name === undefined ? '' : ` – did you mean "${name}"?`
 }
 
-/** The name that a typing error away from the text, if there is one. */
-export function closest(text: string, names: Iterable<string>): string | undefined {
-  const wanted = text.slice(0, 100).toLowerCase()
-  let best: string | undefined
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1
-  for (const name of names) {
-    const distance = editDistance(wanted, name.toLowerCase())
-    if (distance < bestDistance && distance < name.length) [best, bestDistance] = [name, distance]
-  }
-  return best
-}
-
-/** Insertions, deletions, substitutions and swaps of neighbours (Damerau, optimal string alignment). */
-function editDistance(a: string, b: string): number {
-  let before: number[] = []
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1
-      let cost = Math.min(previous[j]! + 1, current[j - 1]! + 1, previous[j - 1]! + same)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
-        cost = Math.min(cost, before[j - 2]! + 1)
-      current.push(cost)
-    }
-    before = previous
-    previous = current
-  }
-  return previous[b.length]!
+/** The name that was probably meant, if there is one. */
+export function nearest(text: string, names: Iterable<string>): string | undefined {
+  return closest(text.slice(0, 100), names)
 }

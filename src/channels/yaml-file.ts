@@ -1,5 +1,5 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, Scalar } from 'yaml'
-import type { Document, Node, Pair } from 'yaml'
+import type { Document, Node, Pair, YAMLError } from 'yaml'
 import type { Problem, ProblemCode } from './problem.ts'
 
 /** Keys and indexes from the top of the file to a value. */
@@ -19,6 +19,7 @@ export const yamlBytesMax = 256 * 1024
 
 /** Deeper nesting is not a channel. */
 const depthMax = 30
+const tooDeep = 'the file is nested too deeply'
 
 /**
  * Reads YAML 1.2, core schema, strictly: unique keys, no anchors, aliases, tags or further documents. A number that would
@@ -61,8 +62,7 @@ export function readYamlFile(
     })
     documents = 'empty' in parsed ? [] : parsed
   } catch {
-    // The parser recurses: brackets without end exhaust its stack.
-    report(0, 'yaml-syntax', 'the file cannot be read: it is nested too deeply')
+    report(0, 'yaml-syntax', tooDeep)
     return { yaml: undefined, problems }
   }
   const [document, second] = documents
@@ -77,14 +77,21 @@ export function readYamlFile(
       'the file holds several documents',
       'write one file for each; remove the line ---',
     )
-  for (const error of document.errors) {
+  // The parser recurses: brackets without end exhaust its stack, which it may say or throw.
+  if (document.errors.some(({ message }) => message.includes('call stack'))) {
+    report(0, 'yaml-syntax', tooDeep)
+    return { yaml: undefined, problems }
+  }
+  // What follows a syntax error is a consequence of it; keys that stand twice are found one by one.
+  const syntax = document.errors.find(({ code }) => code !== 'DUPLICATE_KEY')
+  for (const error of syntax === undefined ? document.errors : [syntax]) {
     const [offset] = error.pos
     const duplicate = error.code === 'DUPLICATE_KEY'
     report(
       offset,
       duplicate ? 'duplicate-key' : 'yaml-syntax',
       duplicate ? 'the same key stands here a second time' : (error.message.split('\n')[0] ?? error.code),
-      duplicate ? 'keep one of them' : syntaxRemedy(text, offset, error.code),
+      duplicate ? 'keep one of them' : syntaxRemedy(text, offset, error),
     )
   }
   if (problems.length > 0) return { yaml: undefined, problems }
@@ -93,7 +100,7 @@ export function readYamlFile(
     value = plain(document.contents, 0, report)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
-    report(0, 'yaml-syntax', 'the file is nested too deeply')
+    report(0, 'yaml-syntax', tooDeep)
   }
   if (problems.length === 0 && !isRecord(value))
     report(0, 'wrong-value', 'the file must hold keys and values')
@@ -137,7 +144,7 @@ function plain(node: unknown, depth: number, report: Report): unknown {
   const { range, anchor, tag } = node as Node & { anchor?: string }
   const offset = range?.[0] ?? 0
   if (depth > depthMax) {
-    report(offset, 'yaml-syntax', 'the file is nested too deeply')
+    report(offset, 'yaml-syntax', tooDeep)
     return null
   }
   if (isAlias(node)) {
@@ -220,7 +227,7 @@ function offsetAt(contents: unknown, place: Place, wanted: 'key' | 'value'): num
 
 const quotesRemedy = 'put the whole value in quotes: "${NAME:-default}"'
 
-function syntaxRemedy(text: string, offset: number, code: string): string | undefined {
+function syntaxRemedy(text: string, offset: number, { code, message }: YAMLError): string | undefined {
   const from = text.lastIndexOf('\n', offset - 1) + 1
   const to = text.indexOf('\n', offset)
   const line = text.slice(from, to === -1 ? text.length : to)
@@ -228,6 +235,8 @@ function syntaxRemedy(text: string, offset: number, code: string): string | unde
   if (code === 'TAB_AS_INDENT' || line.includes('\t')) return 'indent with blanks, not with tabs'
   if (code === 'MULTILINE_IMPLICIT_KEY' || code === 'BLOCK_AS_IMPLICIT_KEY')
     return 'look for a missing quote, or a colon inside a text: put the text in quotes'
+  if (message.startsWith('Flow '))
+    return 'a bracket { or [ is opened before this place and not closed: close it in its line'
   if (code === 'BAD_INDENT') return 'keys of one level must begin in the same column'
   return undefined
 }

@@ -34,8 +34,8 @@ export interface SecretReference {
 
 /** Acknowledged when the message is on disk, and only then. */
 export interface AckPlan {
-  /** `auto`: enhanced where MSH-15 or MSH-16 is valued, else original (HL7 v2.5.1 ch. 2.9). */
-  readonly mode: 'auto' | 'original' | 'enhanced'
+  /** Enhanced where MSH-15 or MSH-16 is valued, else original (HL7 v2.5.1 ch. 2.9). */
+  readonly mode: 'auto'
   readonly after: 'stored'
   /** AE or CE: the sender may send again. */
   readonly onStoreError: 'retryable'

@@ -1,19 +1,20 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { TextDecoder } from 'node:util'
+import { Hl7Unreadable } from './hl7v2-unreadable.ts'
 
 export type CharsetFlag =
   /** High bytes without a word about them in MSH-18; read as UTF-8 where valid, else as windows-1252. */
   | 'charset-undeclared'
   /** The bytes are not what MSH-18 says; read as UTF-8 where valid, else as windows-1252. */
   | 'charset-contradicted'
-  /** MSH-18 names a character set that is not in HL7 table 0211. */
+  /** MSH-18 names a character set that is not in HL7 table 0211; the bytes are valid UTF-8, or what the channel says. */
   | 'charset-unknown'
   /** The sender itself sent U+FFFD: an earlier system has already lost a character. */
   | 'characters-lost'
 
-export interface Decoded {
+interface Decoded {
   readonly text: string
-  /** The name under which a TextDecoder knows it, or `iso-2022`. */
+  /** The name under which a TextDecoder knows it, or `ascii` or `iso-2022`; of bytes that are all ASCII, what was declared. */
   readonly charset: string
   readonly flags: readonly CharsetFlag[]
 }
@@ -51,9 +52,9 @@ const decoders = new Map<string, string>([
   ['UTF8', 'utf-8'],
 ])
 
-/** True where a channel’s `encoding` or MSH-18 names a character set that we read. */
-export function isKnownCharset(name: string): boolean {
-  return decoders.has(folded(name))
+/** The decoder for a name of table 0211, as MSH-18 or a channel’s `encoding` writes it; undefined where we have none. */
+export function charsetNamed(name: string): string | undefined {
+  return decoders.get(folded(name))
 }
 
 const foldedNames = new Map<string, string>()
@@ -69,34 +70,39 @@ function folded(name: string): string {
 const escape = 0x1b
 
 /**
- * Bytes to text, by MSH-18 (repetitions: the default, then alternates reached by ISO 2022 escapes, HL7 v2.5.1 ch. 2.9.2).
- * Never yields a U+FFFD that was not sent. Undefined where ISO 2022 escapes cannot be followed: separators could then
- * not be told from halves of characters, and fields would be split wrongly.
+ * Bytes to text, by MSH-18 (repetitions: the default, then alternates reached by ISO 2022 escapes, HL7 v2.5.1 ch. 2.15.9.18).
+ * Never yields a U+FFFD that was not sent.
  *
  * @param declared MSH-18, split at its repetition separator
- * @param assumed what the channel says its sender uses where MSH-18 is empty
+ * @param assumed what the channel says its sender uses where MSH-18 is empty, or names what nobody knows
+ * @throws Hl7Unreadable where fields would be split wrongly or names read wrongly: ISO 2022 escapes that cannot be
+ *   followed, or an unknown character set whose bytes are not UTF-8 either
  */
-export function decodeHl7(bytes: Buffer, declared: readonly string[], assumed?: string): Decoded | undefined {
-  const shifted = bytes.includes(escape) && hasIso2022(bytes)
-  if (!shifted && isAscii(bytes)) return { text: bytes.toString('latin1'), charset: 'ascii', flags: [] }
-  const flags: CharsetFlag[] = []
+export function decodeHl7(bytes: Buffer, declared: readonly string[], assumed?: string): Decoded {
   const names = declared.filter((name) => name.trim() !== '')
-  if (names.some((name) => !isKnownCharset(name))) flags.push('charset-unknown')
-  if (shifted) {
-    if (!names.some((name) => decoders.get(folded(name)) === 'iso-2022')) flags.push('charset-undeclared')
-    const text = decodeIso2022(bytes)
-    return text === undefined ? undefined : { text, charset: 'iso-2022', flags }
+  const stated = names.map(charsetNamed).find((name) => name !== undefined && name !== 'iso-2022')
+  const wanted = stated === 'ascii' ? undefined : (stated ?? (assumed && charsetNamed(assumed)))
+  const isShifted = bytes.includes(escape) && hasIso2022(bytes)
+  if (!isShifted && isAscii(bytes))
+    return { text: bytes.toString('latin1'), charset: wanted || 'ascii', flags: [] }
+  const flags: CharsetFlag[] = []
+  const isUnknown = names.some((name) => charsetNamed(name) === undefined)
+  if (isUnknown) flags.push('charset-unknown')
+  if (isShifted) {
+    if (!names.some((name) => charsetNamed(name) === 'iso-2022')) flags.push('charset-undeclared')
+    return { text: decodeIso2022(bytes), charset: 'iso-2022', flags }
   }
-  const stated = names
-    .map((name) => decoders.get(folded(name)))
-    .find((name) => name !== undefined && name !== 'iso-2022')
-  const wanted = stated === 'ascii' ? undefined : (stated ?? (assumed && decoders.get(folded(assumed))))
-  if (wanted !== undefined && wanted !== 'ascii' && wanted !== 'iso-2022') {
+  if (wanted !== undefined && wanted !== '' && wanted !== 'ascii' && wanted !== 'iso-2022') {
     const text = strictly(bytes, wanted)
     if (text !== undefined) return finished(text, wanted, flags)
     flags.push(stated === undefined ? 'charset-undeclared' : 'charset-contradicted')
   } else flags.push(stated === 'ascii' ? 'charset-contradicted' : 'charset-undeclared')
   if (isUtf8(bytes)) return finished(bytes.toString('utf8'), 'utf-8', flags)
+  if (isUnknown && stated === undefined)
+    throw new Hl7Unreadable(
+      'hl7-charset',
+      'MSH-18 names a character set that is not in HL7 table 0211, and the bytes are not UTF-8: set encoding: in the channel file to what the sender means',
+    )
   // WHATWG windows-1252 gives every byte a character: it cannot fail.
   return finished(strictly(bytes, 'windows-1252')!, 'windows-1252', flags)
 }
@@ -109,7 +115,8 @@ export function decodeBytes(bytes: Buffer, charset: string): string | undefined 
 
 /** Text to bytes for the character sets a sample file may have; undefined where it cannot be written. */
 export function encodeHl7(text: string, charset: string): Buffer | undefined {
-  if (charset === 'utf-8' || charset === 'ascii') return Buffer.from(text, 'utf8')
+  const bytes = Buffer.from(text, 'utf8')
+  if (charset === 'utf-8' || charset === 'ascii' || isAscii(bytes)) return bytes
   // eslint-disable-next-line no-control-regex -- the bytes on which latin1 and windows-1252 agree
   if (charset === 'windows-1252' && /^[\x00-\x7f\xa0-\xff]*$/.test(text)) return Buffer.from(text, 'latin1')
   return undefined
@@ -157,7 +164,7 @@ const shifts: readonly (readonly [text: string, set: 'ascii' | 'katakana' | 'kan
 ]
 
 /** ISO 2022 as HL7 uses it in Japan, by way of EUC-JP, which holds the same tables without shifts. */
-function decodeIso2022(bytes: Buffer): string | undefined {
+function decodeIso2022(bytes: Buffer): string {
   const euc: number[] = []
   let set = 'ascii'
   for (let at = 0; at < bytes.length;) {
@@ -165,7 +172,7 @@ function decodeIso2022(bytes: Buffer): string | undefined {
     if (byte === escape) {
       const text = bytes.toString('latin1', at + 1, at + 4)
       const shift = shifts.find(([start]) => text.startsWith(start))
-      if (shift === undefined) return undefined
+      if (shift === undefined) throw unfollowed()
       set = shift[1]
       at += 1 + shift[0].length
       continue
@@ -181,11 +188,20 @@ function decodeIso2022(bytes: Buffer): string | undefined {
       at += 1
     } else {
       const second = bytes[at + 1]
-      if (second === undefined || second < 0x21 || second > 0x7e) return undefined
+      if (second === undefined || second < 0x21 || second > 0x7e) throw unfollowed()
       if (set === 'supplement') euc.push(0x8f)
       euc.push(byte | 0x80, second | 0x80)
       at += 2
     }
   }
-  return strictly(Buffer.from(euc), 'euc-jp')
+  const text = strictly(Buffer.from(euc), 'euc-jp')
+  if (text === undefined) throw unfollowed()
+  return text
+}
+
+function unfollowed(): Hl7Unreadable {
+  return new Hl7Unreadable(
+    'hl7-charset',
+    'the character set is switched inside the message in a way that cannot be followed: declare it in MSH-18',
+  )
 }

@@ -1,13 +1,17 @@
-import { encodeHl7 } from './hl7v2-charset.ts'
-import { escapeHl7, parsePath, readHl7 } from './hl7v2.ts'
-import type { Hl7Path, Hl7Segment, Separators } from './hl7v2.ts'
+import { readHl7 } from './hl7v2.ts'
+import { charsetNamed, encodeHl7 } from './hl7v2-charset.ts'
+import { escapeHl7 } from './hl7v2-escape.ts'
+import { parsePath } from './hl7v2-path.ts'
+import type { Hl7Path } from './hl7v2-path.ts'
+import type { Hl7Segment } from './hl7v2-segment.ts'
+import type { Separators } from './hl7v2-separators.ts'
 
 /**
  * A message with one value set, for tests and samples: fields, repetitions, components and segments that are missing are
  * made. A path to a whole field takes the text as written, separators included; a path with a component takes plain
- * text, which is escaped.
+ * text, which is escaped. The bytes stay in the character set that the message declares; MSH-18 itself changes both.
  *
- * @throws TypeError where the path is none or names MSH-1 or MSH-2, or the character set cannot hold the value
+ * @throws TypeError where the path is none or names MSH-1 or MSH-2, or the message cannot hold the value
  * @throws Hl7Unreadable where the bytes are not a message
  * @example setField(bytes, 'PV1-36', '07')
  */
@@ -16,6 +20,8 @@ export function setField(bytes: Buffer, path: string, value: string): Buffer {
   if (!reading.valid) throw new TypeError(reading.because)
   const place = reading.path
   if (place.segment === 'MSH' && place.field <= 2) throw new TypeError('MSH-1 and MSH-2 cannot be set')
+  if (/[\r\n]/.test(value) && place.component === undefined)
+    throw new TypeError('a field cannot hold a line end: name the component, and it is escaped')
   const message = readHl7(bytes)
   const { separators } = message
   const texts = message.segments().map((segment) => segment.text)
@@ -24,9 +30,11 @@ export function setField(bytes: Buffer, path: string, value: string): Buffer {
   for (let missing = there.length; missing < occurrence; missing++) texts.push(place.segment)
   const target = indexOf(message.segments(), place.segment, occurrence, texts)
   texts[target] = withField(texts[target]!, place, value, separators)
-  const edited = encodeHl7(texts.join('\r') + '\r', message.charset)
+  const isCharset = place.segment === 'MSH' && place.field === 18
+  const charset = (isCharset ? charsetNamed(value) : undefined) ?? message.charset
+  const edited = encodeHl7(texts.join('\r') + '\r', charset)
   if (edited === undefined)
-    throw new TypeError(`a message in ${message.charset} cannot be changed to hold that value`)
+    throw new TypeError(`a message in ${charset} cannot be changed to hold that value`)
   return edited
 }
 
@@ -48,13 +56,10 @@ function withField(segment: string, place: Hl7Path, value: string, separators: S
   fill(fields, index)
   if (place.component === undefined && place.repetition === undefined) fields[index] = value
   else {
-    const repetitions = fields[index]!.split(needed(separators.repetition, place.repetition ?? 1))
-    const repetition = (place.repetition ?? 1) - 1
-    fill(repetitions, repetition)
-    repetitions[repetition] =
-      place.component === undefined
-        ? value
-        : withComponent(repetitions[repetition]!, place, value, separators)
+    const nth = (place.repetition ?? 1) - 1
+    const repetitions = parts(fields[index]!, separators.repetition, nth)
+    repetitions[nth] =
+      place.component === undefined ? value : withComponent(repetitions[nth]!, place, value, separators)
     fields[index] = repetitions.join(separators.repetition)
   }
   return fields.join(separators.field)
@@ -62,24 +67,26 @@ function withField(segment: string, place: Hl7Path, value: string, separators: S
 
 function withComponent(repetition: string, place: Hl7Path, value: string, separators: Separators): string {
   const text = escapeHl7(value, separators)
-  const components = repetition.split(separators.component)
+  if (text === undefined)
+    throw new TypeError('MSH-2 of the message has no escape character to write this value with')
   const component = place.component! - 1
-  fill(components, component)
+  const components = parts(repetition, separators.component, component)
   if (place.subcomponent === undefined) components[component] = text
   else {
-    const subcomponents = components[component]!.split(needed(separators.subcomponent, place.subcomponent))
-    fill(subcomponents, place.subcomponent - 1)
+    const subcomponents = parts(components[component]!, separators.subcomponent, place.subcomponent - 1)
     subcomponents[place.subcomponent - 1] = text
     components[component] = subcomponents.join(separators.subcomponent)
   }
   return components.join(separators.component)
 }
 
-/** A separator that the message does not have can still split text that does not need it. */
-function needed(separator: string | undefined, n: number): string {
-  if (separator !== undefined) return separator
-  if (n > 1) throw new TypeError('MSH-2 of the message has no separator for this path')
-  return '\0'
+/** The parts of a text, at least up to the n-th, counted from 0. A separator that the message does not have splits nothing. */
+function parts(text: string, separator: string | undefined, n: number): string[] {
+  if (separator === undefined && n > 0)
+    throw new TypeError('MSH-2 of the message has no separator for this path')
+  const found = separator === undefined ? [text] : text.split(separator)
+  fill(found, n)
+  return found
 }
 
 function fill(parts: string[], index: number): void {

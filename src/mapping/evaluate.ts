@@ -8,7 +8,7 @@ import type {
 } from '../domain/channel.ts'
 import type { Identifier } from '../domain/patient.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
-import { Hl7Unreadable } from '../lib/hl7v2.ts'
+import { Hl7Unreadable } from '../lib/hl7v2-unreadable.ts'
 import { ask, explain, firstOf, quotable } from './condition.ts'
 import { assignerAt, dateFrom, isQuarantined, openInput, partsAt, timeFrom } from './input.ts'
 import type { FhirResource, Input, Quarantined, QuarantineCode } from './input.ts'

@@ -58,9 +58,8 @@ export function checkFhirpath(expression: string): FhirpathReading {
   let atom: FhirPathAtom
   try {
     atom = parseFhirPath(expression)
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : 'unreadable'
-    return { valid: false, because: `the FHIRPath expression cannot be read: ${detail}` }
+  } catch {
+    return { valid: false, because: 'the FHIRPath expression cannot be read' }
   }
   const seen = new Set<unknown>()
   const open: unknown[] = [atom]

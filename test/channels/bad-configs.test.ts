@@ -20,7 +20,9 @@ function load(name: string): LoadedChannels & { readonly text: string } {
       channelsDirectory: join(folder, 'channels'),
       mappingsDirectory: join(folder, 'mappings'),
       environment: {},
-      secrets: { secret: (secret) => (['mllp-cert', 'mllp-key', 'mllp-ca'].includes(secret) ? 'pem' : undefined) },
+      secrets: {
+        secret: (secret) => (['mllp-cert', 'mllp-key', 'mllp-ca'].includes(secret) ? 'pem' : undefined),
+      },
       fhirServers: ['clinic-r4'],
     })
     const text = loaded.problems.map(formatProblem).join('\n').replaceAll(`${folder}/`, '')

@@ -1,93 +1,21 @@
 import { frameBytesMax } from '../domain/limits.ts'
-import { targets } from '../mapping/targets.ts'
+import {
+  ack,
+  code,
+  condition,
+  duration,
+  flag,
+  name,
+  object,
+  paths,
+  rule,
+  secret,
+  text,
+} from './schema-parts.ts'
+import type { JsonSchema } from './schema-parts.ts'
 
-/** A JSON Schema 2020-12, as far as this file needs one. */
-export interface JsonSchema {
-  readonly [keyword: string]: unknown
-}
-
-/** The format of channel and mapping files: checked against when they are loaded, and given to editors by `bluepost schema`. */
-export function schemas(): { readonly channel: JsonSchema; readonly mapping: JsonSchema } {
-  return { channel: channelSchema, mapping: mappingSchema }
-}
-
-/** Names of channels, mappings, tables and secrets: they are file names, too. */
-export const namePattern = '^[a-z][a-z0-9-]{0,62}$'
-
-const name = { type: 'string', pattern: namePattern, description: 'lower-case letters, digits and hyphens' }
-const duration = {
-  type: 'string',
-  pattern: '^[0-9]+(ms|s|m|h|d|w)$',
-  description: 'a number with a unit, such as 30s, 10m, 6h, 3d',
-}
-const code = { type: ['string', 'number', 'boolean'], description: 'a code' }
-const codes = { type: 'array', items: code, minItems: 1, description: 'a list of codes, such as [A03, A13]' }
-const path = { type: ['string', 'number'], description: 'a path such as PV1-19.1, or a FHIRPath expression' }
-const paths = { type: 'array', items: path, minItems: 1, description: 'a list of paths' }
-const text = { type: 'string', minLength: 1, description: 'a text' }
-const flag = { type: 'boolean', description: 'true or false' }
-const secret = { type: 'string', description: 'secret:NAME, where NAME is a secret of the settings' }
-
-function object(
-  description: string,
-  properties: Record<string, JsonSchema>,
-  required: readonly string[] = [],
-): JsonSchema {
-  return { type: 'object', description, properties, required, additionalProperties: false }
-}
-
-const questions = {
-  field: { ...path, description: 'the value to look at, as an HL7v2 path such as PV1-36' },
-  first: { ...paths, description: 'several paths; the first that gives a value is looked at' },
-  fhirpath: { ...text, description: 'a FHIRPath expression: a yes-or-no question, or the value to look at' },
-  is: { ...code, description: 'holds where the value is this one' },
-  in: { ...codes, description: 'holds where the value is one of these' },
-  not: { ...code, description: 'holds where the value is not this one; also where there is none' },
-  notIn: { ...codes, description: 'holds where the value is none of these; also where there is none' },
-  present: { ...flag, description: 'true: holds where there is a value; false: where there is none' },
-  matches: { ...text, description: 'holds where the value matches this regular expression' },
-  newerThan: { ...duration, description: 'holds where the time is less than this long ago' },
-  all: {
-    type: 'array',
-    minItems: 1,
-    items: { $ref: '#/$defs/condition' },
-    description: 'a list of conditions',
-  },
-  any: {
-    type: 'array',
-    minItems: 1,
-    items: { $ref: '#/$defs/condition' },
-    description: 'a list of conditions',
-  },
-}
-
-const condition = object('a condition, such as { field: MSH-9.2, is: A13 }', questions)
-
-const rule = object('a filter rule, such as { field: MSH-11.1, is: P, else: "test message" }', {
-  ...questions,
-  when: { $ref: '#/$defs/condition', description: 'the rule is asked only of messages that satisfy this' },
-  else: {
-    ...text,
-    description: 'the reason that is stored where the rule does not hold; never put patient data in it',
-  },
-  decision: {
-    enum: ['filtered', 'quarantined'],
-    description:
-      'what becomes of a message that does not satisfy the rule; quarantined: a person has to look at it',
-  },
-})
-
-const ack = object('how messages are acknowledged', {
-  mode: { enum: ['auto', 'original', 'enhanced'], description: 'auto: chosen from MSH-15 and MSH-16' },
-  after: {
-    const: 'stored',
-    description: 'acknowledged when the message is on disk; there is no other safe moment',
-  },
-  onStoreError: { const: 'retryable', description: 'AE or CE: the sender may send again' },
-  onInvalid: { const: 'final', description: 'AR or CR: the sender must not send the same bytes again' },
-})
-
-const channelSchema: JsonSchema = {
+/** The format of `channels/NAME.yaml`. */
+export const channelSchema: JsonSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   $id: 'https://bluepost.dev/schema/channel.json',
   title: 'bluepost channel',
@@ -233,7 +161,7 @@ const channelSchema: JsonSchema = {
         },
         ['all'],
       ),
-      map: { ...name, description: 'the mapping: mappings/NAME.yaml' },
+      map: { ...name, description: 'the name of a mapping; its file is mappings/NAME.yaml' },
       hold: object(
         'quiet time before anything is prepared',
         {
@@ -312,50 +240,4 @@ const channelSchema: JsonSchema = {
     ['channel', 'version', 'source', 'filter', 'map', 'retention'],
   ),
   $defs: { ack, condition, rule },
-}
-
-const mappingSchema: JsonSchema = {
-  $schema: 'https://json-schema.org/draft/2020-12/schema',
-  $id: 'https://bluepost.dev/schema/mapping.json',
-  title: 'bluepost mapping',
-  ...object(
-    'a mapping: rows that turn a message into a trigger event',
-    {
-      mapping: { ...name, description: 'the name of the mapping; the file is NAME.yaml' },
-      version: { const: 1, description: 'the version of this format' },
-      input: { enum: ['hl7v2', 'fhir'], description: 'what is read' },
-      output: { const: 'trigger-event/1', description: 'what is made' },
-      rows: { type: 'array', minItems: 1, items: { $ref: '#/$defs/row' }, description: 'a list of rows' },
-    },
-    ['mapping', 'version', 'input', 'output', 'rows'],
-  ),
-  $defs: {
-    condition,
-    row: object(
-      'a row, such as { to: encounter.class, from: PV1-2, table: patient-class }',
-      {
-        to: { ...text, description: `what is filled: ${Object.keys(targets).join(', ')}` },
-        from: { ...path, description: 'where the value stands' },
-        first: { ...paths, description: 'several places; the first that gives a value' },
-        value: { ...code, description: 'a fixed value' },
-        each: { ...path, description: 'a repeating field; `rows` read each repetition' },
-        keep: { $ref: '#/$defs/condition', description: 'which repetitions count' },
-        rows: {
-          type: 'array',
-          minItems: 1,
-          items: { $ref: '#/$defs/row' },
-          description: 'rows whose paths stand inside the repetition, such as "4.1"',
-        },
-        as: { enum: ['text', 'datetime', 'date', 'assigner'], description: 'how the value is read' },
-        table: { ...name, description: 'a lookup table: mappings/tables/NAME.csv' },
-        miss: {
-          enum: ['quarantine', 'skip'],
-          description: 'what a value means that the table does not have; skip: as if there were none',
-        },
-        required: { ...flag, description: 'true: without a value the message is quarantined' },
-        when: { $ref: '#/$defs/condition', description: 'the row is used only where this holds' },
-      },
-      ['to'],
-    ),
-  },
 }

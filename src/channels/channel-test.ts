@@ -1,0 +1,108 @@
+import type { ChannelTest, FilterRule } from '../domain/channel.ts'
+import { setField } from '../lib/hl7v2-edit.ts'
+import { parsePath } from '../lib/hl7v2-path.ts'
+import { dependsOnTime, hintForPath, report } from './condition-plan.ts'
+import type { Desk, PathKind } from './condition-plan.ts'
+import type { Surroundings, Values } from './surroundings.ts'
+import { isRecord } from './yaml-file.ts'
+import type { Place } from './yaml-file.ts'
+
+/** The moment of a test whose outcome does not depend on it. */
+const anyMoment = new Date('2026-01-01T00:00:00Z')
+
+/** A test of a channel file, with its sample read and changed; undefined, with findings, where it cannot be run. */
+export function readTest(
+  desk: Desk,
+  place: Place,
+  value: Values,
+  kind: PathKind,
+  filter: readonly FilterRule[],
+  surroundings: Surroundings,
+): ChannelTest | undefined {
+  const now = readNow(desk, place, value['now'], filter)
+  const input =
+    kind === 'hl7v2' ? readSample(desk, place, value, surroundings) : readResource(desk, place, value)
+  if (now === undefined || input === undefined) return undefined
+  return {
+    name: value['name'] as string,
+    now,
+    input,
+    expect: value['expect'] as ChannelTest['expect'],
+    at: `${desk.yaml.file}:${desk.yaml.line(place)}`,
+  }
+}
+
+function readNow(desk: Desk, place: Place, value: unknown, filter: readonly FilterRule[]): Date | undefined {
+  if (value === undefined) {
+    if (!filter.some((rule) => dependsOnTime(rule.condition))) return anyMoment
+    return report(
+      desk,
+      place,
+      'test',
+      'the filter asks for the age of a message, and the test has no now:',
+      'add now: 2026-03-02T12:00:00-05:00',
+    )
+  }
+  const isMoment = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/.test(String(value))
+  const now = new Date(String(value))
+  if (isMoment && !Number.isNaN(now.getTime())) return now
+  return report(
+    desk,
+    [...place, 'now'],
+    'test',
+    'now: is not a moment with a time zone',
+    'write it as 2026-03-02T12:00:00-05:00',
+  )
+}
+
+function readResource(desk: Desk, place: Place, value: Values): Values | undefined {
+  const { input } = value
+  for (const key of ['sample', 'set'])
+    if (value[key] !== undefined)
+      return report(
+        desk,
+        [...place, key],
+        'test',
+        `${key}: is for HL7v2 messages`,
+        'write the resource under input:',
+        'key',
+      )
+  if (isRecord(input) && typeof input['resourceType'] === 'string') return input
+  return report(desk, place, 'test', 'the test has no FHIR resource', 'add input: with a resourceType')
+}
+
+function readSample(desk: Desk, place: Place, value: Values, { sample }: Surroundings): Buffer | undefined {
+  if (value['input'] !== undefined)
+    return report(
+      desk,
+      [...place, 'input'],
+      'test',
+      'input: is for FHIR resources',
+      'write sample: and set:',
+      'key',
+    )
+  if (value['sample'] === undefined)
+    return report(desk, place, 'test', 'the test has no message', 'add sample: samples/NAME.hl7')
+  const found = sample(value['sample'] as string)
+  if (typeof found === 'string')
+    return report(desk, [...place, 'sample'], 'sample-unknown', found, 'samples lie in channels/samples/')
+  let bytes = found
+  for (const [path, wanted] of Object.entries((value['set'] ?? {}) as Values)) {
+    const at = [...place, 'set', path]
+    const reading = parsePath(path)
+    if (!reading.valid) return report(desk, at, 'path', reading.because, hintForPath(path), 'key')
+    try {
+      bytes = setField(bytes, path, String(wanted))
+    } catch (error) {
+      return report(
+        desk,
+        at,
+        'test',
+        `it cannot be set: ${error instanceof Error ? error.message : 'unknown'}`,
+        undefined,
+        'key',
+      )
+    }
+  }
+  return bytes
+}
