@@ -70,7 +70,6 @@ export class MllpConnection {
   /** Nothing more is read; what is owed is still delivered. */
   #isFinishing = false
   #isEndOfStream = false
-  #lingerMs: number
   #lastProgressAt = performance.now()
   #frameBeganAt: number | undefined
   #settleTimer: NodeJS.Timeout | undefined
@@ -81,7 +80,6 @@ export class MllpConnection {
     this.#common = common
     this.#peer = { address: addressOf(socket) }
     this.#decoder = new MllpDecoder(common.limits.frameBytesMax)
-    this.#lingerMs = common.limits.lingerMsMax
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('drain', () => this.#proceed())
     socket.on('end', () => this.#endOfStream())
@@ -90,16 +88,18 @@ export class MllpConnection {
     socket.on('close', () => this.#gone())
   }
 
-  /** Reads nothing more, delivers what is owed for all that has arrived, says goodbye; destroyed after `lingerMs`. */
-  finish(lingerMs: number): void {
+  /**
+   * Reads nothing more, delivers what is owed for all that has arrived, says goodbye. Where that takes longer than
+   * `lingerMs` the connection is destroyed; without it, whoever asked for the end has an eye on the clock.
+   */
+  finish(lingerMs?: number): void {
     if (this.#isFinishing) return
     this.#arrive(this.#decoder.settle())
     this.#isFinishing = true
-    this.#lingerMs = lingerMs
     clearTimeout(this.#settleTimer)
     // Unread bytes would turn our goodbye into a reset, and a reset may overtake the last replies: read on, drop.
     this.#socket.resume()
-    this.#linger()
+    if (lingerMs !== undefined) this.#linger(lingerMs)
     this.#proceed()
   }
 
@@ -321,17 +321,16 @@ export class MllpConnection {
     this.#proceed()
   }
 
-  #linger(): void {
+  #linger(ms: number): void {
     clearTimeout(this.#lingerTimer)
-    this.#lingerTimer = setTimeout(() => this.#socket.destroy(), this.#lingerMs)
+    this.#lingerTimer = setTimeout(() => this.#socket.destroy(), ms)
   }
 
   #endWhenNothingIsOwed(): void {
     const isDone = this.#isFinishing && this.#owed.length === 0 && this.#arrived.length === 0
     if (!isDone || this.#socket.writableEnded || this.#socket.destroyed) return
     this.#socket.end()
-    this.#lingerMs = Math.min(this.#lingerMs, this.#common.limits.lingerMsMax)
-    this.#linger()
+    this.#linger(this.#common.limits.lingerMsMax)
   }
 
   /** The connection is no more; what has arrived is kept all the same, though nobody hears the answer. */

@@ -135,7 +135,7 @@ export async function listenMllp(options: MllpListenerOptions): Promise<MllpList
     async close(deadlineMs) {
       const closed = new Promise((resolve) => server.close(resolve))
       for (const socket of handshaking.values()) socket.destroy()
-      for (const connection of connections) connection.finish(deadlineMs)
+      for (const connection of connections) connection.finish()
       let destroyed = 0
       const deadline = setTimeout(() => {
         destroyed = connections.size

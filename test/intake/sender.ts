@@ -55,6 +55,7 @@ export async function connectSender(
     socket.once('error', reject)
   })
   socket.on('error', () => {})
+  socket.setNoDelay(true)
 
   const reply = (): Promise<string> => {
     const ready = replies.shift()

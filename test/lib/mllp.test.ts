@@ -7,7 +7,8 @@ const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
 function told(events: readonly MllpEvent[]): string[] {
   return events.map((event) => {
     const content = event.bytes.toString('latin1')
-    if (event.what === 'frame') return event.endBlockComplete ? `frame ${content}` : `frame without CR ${content}`
+    if (event.what === 'frame')
+      return event.endBlockComplete ? `frame ${content}` : `frame without CR ${content}`
     return event.what === 'junk' ? `junk ${content}` : `fragment ${content}: ${event.because}`
   })
 }
@@ -128,8 +129,8 @@ describe('limits', () => {
     ['end blocks', '\x1c'],
     ['empty frames', '\x0b\x1c\r'],
     ['line ends', '\r'],
-  ])('a megabyte of %s is read in one go and in linear time', (_, unit) => {
-    const flood = bytes(unit.repeat(Math.ceil((1 << 20) / unit.length)))
+  ])('a read full of %s is taken in one go and in linear time', (_, unit) => {
+    const flood = bytes(unit.repeat(Math.ceil((1 << 16) / unit.length)))
     const searched = countSearchedBytes(flood)
     new MllpDecoder(1 << 20).push(flood)
     expect(searched()).toBeLessThan(4 * flood.length)
@@ -139,9 +140,8 @@ describe('limits', () => {
 /** Counts how many bytes indexOf has looked at in this buffer and its views. */
 function countSearchedBytes(buffer: Buffer): () => number {
   let searched = 0
-  const original = Object.getPrototypeOf(Buffer.prototype).constructor === Uint8Array && Buffer.prototype.indexOf
   const count = function (this: Buffer, value: number, from = 0): number {
-    const found = (original as typeof buffer.indexOf).call(this, value, from)
+    const found = Uint8Array.prototype.indexOf.call(this, value, from)
     searched += (found === -1 ? this.length : found + 1) - from
     return found
   }
