@@ -67,12 +67,10 @@ async function readBody(response: Response, bytesMax: number): Promise<Buffer> {
 
 /** The system’s error code (ECONNREFUSED, CERT_HAS_EXPIRED …); messages may quote what was asked. */
 function networkReason(error: unknown): string {
-  for (
-    let current = error, depth = 0;
-    current instanceof Error && depth < 5;
-    current = current.cause, depth++
-  )
-    if ('code' in current && typeof current.code === 'string' && /^[A-Z0-9_]{1,64}$/.test(current.code))
-      return current.code
+  let current = error as { code?: unknown; cause?: unknown } | null | undefined
+  for (let depth = 0; typeof current === 'object' && current !== null && depth < 5; depth++) {
+    if (typeof current.code === 'string' && /^[A-Z0-9_]{1,64}$/.test(current.code)) return current.code
+    current = current.cause as typeof current
+  }
   return 'connection failed'
 }

@@ -55,7 +55,7 @@ export function fhirServer(setting: FhirServerSetting, ports: FhirServerPorts = 
       setting.name,
       await door.ask({
         method,
-        url: new URL(url, base),
+        url: below(base, url),
         headers: {
           accept: 'application/fhir+json',
           ...(options?.headers ?? {}),
@@ -143,6 +143,12 @@ export function fhirServer(setting: FhirServerSetting, ports: FhirServerPorts = 
 export function isId(text: string): boolean {
   // “.” and “..” fit the syntax and would walk the path.
   return idSyntax.test(text) && !/^\.+$/.test(text)
+}
+
+/** fhir-kit-client writes operations as `/Type/$name`, which is meant from the base; a server’s next link may be `/fhir/…`. */
+function below(base: URL, url: string): URL {
+  const isFromBase = url.startsWith('/') && !url.startsWith('//') && !url.startsWith(base.pathname)
+  return new URL(isFromBase ? url.slice(1) : url, base)
 }
 
 /** R4 Attachment.url: absolute, or relative to the base. Relative ones stay below it. */
