@@ -81,6 +81,11 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   },
 }
 
+const commonOptions = `  --config FILE   settings (default: bluepost.yaml here, where there is one)
+  --json          the answer as JSON
+  --help          this text
+`
+
 process.exitCode = await main(process.argv.slice(2))
 
 /** @returns 0 good, 1 findings, 2 usage */
@@ -133,11 +138,6 @@ function report(name: string, error: unknown): number {
   process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
   return 1
 }
-
-const commonOptions = `  --config FILE   settings (default: bluepost.yaml here, where there is one)
-  --json          the answer as JSON
-  --help          this text
-`
 
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length))
