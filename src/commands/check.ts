@@ -11,6 +11,7 @@ import type { Settings } from '../settings.ts'
 import { queryOf } from '../store/query.ts'
 import { schemaStanding } from '../store/migrate.ts'
 import { onDatabase, print, printJson, settingsFor, type Command } from './command.ts'
+import { acknowledgments } from './test.ts'
 
 /** One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be. */
 interface Finding {
@@ -86,7 +87,7 @@ function checkChannels(settings: Settings): Finding[] {
     const remedy = problem.remedy === undefined ? '' : `: ${problem.remedy}`
     return wrong('channels', `${place}  ${problem.what}${remedy}`)
   })
-  for (const { passed, channel, name, at, differences } of runTests(plans).results)
+  for (const { passed, channel, name, at, differences } of runTests(plans, acknowledgments).results)
     if (!passed) findings.push(wrong('channels', `${at}  test “${name}” of ${channel}: ${differences[0]}`))
   for (const plan of plans) findings.push(good('channels', describe(plan)))
   if (plans.length === 0) findings.push(wrong('channels', `no channel in ${settings.channelsDirectory}`))
