@@ -21,7 +21,7 @@ export function unwrapBinary(bytes: Buffer, serverName: string): Buffer {
 function fromJson(bytes: Buffer, serverName: string): Buffer {
   let resource: { resourceType?: unknown; data?: unknown; content?: unknown }
   try {
-    resource = JSON.parse(bytes.toString('utf8')) as typeof resource
+    resource = JSON.parse(bytes.toString('utf8').replace(/^\uFEFF/, '')) as typeof resource
   } catch {
     return bytes
   }

@@ -21,6 +21,8 @@ const classes: Record<FailureCode, ReturnType<typeof failureOf>['class']> = {
   'recipient-no-certificate': 'permanent',
   'recipient-untrusted': 'permanent',
   'signing-key-missing': 'held',
+  'message-refused': 'held',
+  'sealing-interrupted': 'transient',
   'message-too-large': 'permanent',
   'edge-unreachable': 'transient',
   'edge-deferred': 'transient',
