@@ -239,7 +239,7 @@ export const description = {
           },
           frequency: {
             type: 'string',
-            description: 'once | continuous | interval: P1M',
+            description: 'once | continuous',
             default: 'continuous',
           },
           triggers: { type: 'array', items: { enum: triggerKinds } },

@@ -180,7 +180,7 @@ function readTriggers(fields: Fields): TriggerKind[] | undefined {
   return names as TriggerKind[] | undefined
 }
 
-/** `once`, `continuous`, `interval: P1M`, or `{ "interval": "P1M" }`. */
+/** `once` or `continuous`; `interval: P1M` is known, and refused by name. */
 function readFrequency(fields: Fields): Frequency | undefined {
   const raw = fields.raw('frequency')
   if (raw === undefined) return undefined
@@ -191,13 +191,10 @@ function readFrequency(fields: Fields): Frequency | undefined {
       : typeof raw === 'object' && raw !== null && 'interval' in raw && typeof raw.interval === 'string'
         ? raw.interval
         : undefined
-  if (
-    every !== undefined &&
-    /^P(?=\d|T\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(\d+H)?)?$/.test(every) &&
-    !every.endsWith('T')
-  )
-    return { type: 'interval', every }
-  fields.problem('frequency', 'is neither once, continuous nor interval: P1M (an ISO 8601 duration)')
+  // A request that is stored and never acted on would be a promise to the patient that is not kept.
+  if (every !== undefined)
+    fields.problem('frequency', 'is an interval, which this version does not run: use once or continuous')
+  else fields.problem('frequency', 'is neither once nor continuous')
   return undefined
 }
 

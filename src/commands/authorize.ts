@@ -65,7 +65,7 @@ bluepost authorize --file request.json     the body of POST /api/v1/authorizatio
 }
 
 export const change: Command = {
-  usage: `bluepost change AUTHORIZATION [--to ADDRESS…] [--frequency once|continuous|'interval: P1M'] [--trigger KIND…]
+  usage: `bluepost change AUTHORIZATION [--to ADDRESS…] [--frequency once|continuous] [--trigger KIND…]
     [--valid-until DATE] [--sensitive-data included|excluded]
 
 --to and --trigger give the whole new list. Every change is recorded with your name.`,

@@ -1,0 +1,157 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { parseSettings, readSettings } from '../../src/settings.ts'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'bluepost-settings-'))
+  writeFileSync(join(folder, 'key.pem'), 'the key\n')
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const read = (text: string, environment: Record<string, string> = {}) =>
+  parseSettings(text, join(folder, 'bluepost.yaml'), environment)
+
+/** `line  what  (remedy)` of every problem. */
+function problemsOf(text: string, environment: Record<string, string> = {}): string[] {
+  const reading = read(text, environment)
+  return reading.valid
+    ? []
+    : reading.problems.map(
+        ({ where, what, remedy }) => `${where.split(':').slice(-2).join(':')}  ${what}  (${remedy})`,
+      )
+}
+
+function valid(text: string, environment: Record<string, string> = {}) {
+  const reading = read(text, environment)
+  if (!reading.valid) throw new Error(JSON.stringify(reading.problems, null, 1))
+  return reading.settings
+}
+
+test('without a file everything is on loopback with an embedded database', () => {
+  const reading = readSettings(undefined, {})
+  if (!reading.valid) throw new Error('the defaults are not valid')
+  const { database, listen, keys, anchors, dataHolder } = reading.settings
+  expect(database).toBe('embedded')
+  expect(listen.http).toEqual({ host: '127.0.0.1', port: 8080 })
+  expect(listen.smtp).toEqual({ host: '127.0.0.1', port: 2525 })
+  expect([keys, anchors, dataHolder]).toEqual([[], [], undefined])
+})
+
+test('the file of the contract is read as it stands there', () => {
+  const settings = valid(
+    `dataHolder: { name: Ashby Medical Center, address: transmit@direct.ashby.example }
+database: \${DATABASE_URL:-embedded}
+dataDirectory: ./var
+listen:
+  http: 127.0.0.1:8080
+  smtp: 127.0.0.1:2525
+keys:
+  - { certificate: ./secrets/ashby.pem, privateKey: env:ASHBY_KEY }
+trust:
+  anchors: [ ./trust/*.pem ]
+discovery:
+  dns: { servers: [ 127.0.0.1:15353 ] }
+  allowPrivateAddresses: false
+edge: { type: sta, routes: { direct.somephr.example: "smtp://127.0.0.1:2626" } }
+fhirServers:
+  clinic-r4: { baseUrl: https://fhir.ashby.example/fhir, auth: { type: smart-backend, clientId: abc, key: file:key.pem } }
+`,
+    { ASHBY_KEY: 'k' },
+  )
+  expect(settings.dataHolder).toMatchObject({ name: 'Ashby Medical Center' })
+  expect(settings.database).toBe('embedded')
+  expect(settings.dataDirectory).toBe(join(folder, 'var'))
+  expect(settings.keys).toMatchObject([
+    { certificate: join(folder, 'secrets/ashby.pem'), privateKey: 'k', line: 8 },
+  ])
+  expect(settings.anchors).toEqual([join(folder, 'trust/*.pem')])
+  expect(settings.edge.routes).toEqual([
+    { domain: 'direct.somephr.example', url: 'smtp://127.0.0.1:2626', starttls: 'required' },
+  ])
+  expect(settings.fhirServers).toMatchObject([{ auth: { type: 'smart-backend', key: 'the key' } }])
+  expect(settings.documents.server).toBe('clinic-r4')
+})
+
+test('every problem is told at once, with its place and a remedy', () => {
+  expect(
+    problemsOf(`dataHolder: { name: Ashby, address: nobody }
+databse: embedded
+listen: { http: here, smtp: 127.0.0.1:99999 }
+edge: { type: stq }
+timezone: America/Nowhere
+documents: { server: clinic, bytesMax: 12 }
+`),
+  ).toEqual([
+    '2:1  databse is not a setting  (did you mean “database”?)',
+    expect.stringMatching(/^6:\d+ {2}documents\.server “clinic” is not under fhirServers/),
+    expect.stringMatching(/^6:\d+ {2}documents\.bytesMax is “12”/),
+    expect.stringMatching(/^1:\d+ {2}dataHolder\.address is not a Direct address/),
+    expect.stringMatching(/^3:\d+ {2}listen\.http is “here”/),
+    expect.stringMatching(/^3:\d+ {2}listen\.smtp is “127\.0\.0\.1:99999”/),
+    expect.stringMatching(/^4:\d+ {2}edge\.type is “stq” {2}\(did you mean “sta”\?/),
+    expect.stringMatching(/^5:\d+ {2}timezone “America\/Nowhere” is not a time zone/),
+  ])
+})
+
+test.each([
+  [
+    'a secret in the open',
+    'keys: [ { certificate: a.pem, privateKey: hunter2 } ]',
+    /is a secret written into/,
+  ],
+  ['a secret the environment lacks', 'secrets: { x: env:NOT_SET }', /environment has no NOT_SET/],
+  ['a secret file that is not there', 'secrets: { x: file:gone }', /gone cannot be read \(ENOENT\)/],
+  ['a variable without a value', 'dataDirectory: ${NOT_SET}', /environment has no NOT_SET/],
+  ['plain http to another machine', 'fhirServers: { a: { baseUrl: http://fhir.example/ } }', /plain http/],
+  [
+    'credentials in a URL',
+    'fhirServers: { a: { baseUrl: https://u:p@fhir.example/ } }',
+    /credentials in the/,
+  ],
+  ['YAML that is none', 'listen: { http: [', /./],
+  ['a key twice', 'timezone: UTC\ntimezone: UTC', /Map keys must be unique/],
+  ['a list for a mapping', '- a\n- b', /is not a list of settings/],
+  ['a database that is none', 'database: mysql://x', /neither “embedded” nor a postgres/],
+  ['a HISP without a route', 'edge: { type: smtp }', /no route “\*”/],
+  ['a route that is none', 'edge: { routes: { a.example: "http://x" } }', /is not a next hop/],
+  ['a short access key', 'access: { keys: [ { name: a, role: operator, key: env:K } ] }', /shorter than 32/],
+  ['an unknown role', 'access: { keys: [ { name: a, role: boss, key: env:K } ] }', /use one of patient/],
+  ['a DNS server by name', 'discovery: { dns: { servers: [ dns.example ] } }', /is not an IP address/],
+  [
+    'bundles, which are not loaded',
+    'trust: { bundles: [ { name: a, url: "https://x/" } ] }',
+    /does not load/,
+  ],
+  ['revocation, which is not checked', 'trust: { revocation: { mode: hard-fail } }', /not check revocation/],
+  ['LDAP, which is not asked', 'discovery: { ldap: { enabled: true } }', /not look certificates up by LDAP/],
+  [
+    'an alias for two',
+    'authorities: [ {id: "1.2", aliases: [X]}, {id: "1.3", aliases: [X]} ]',
+    /already stands/,
+  ],
+])('%s is refused', (_, text, expected) => {
+  const problems = problemsOf(text, { K: 'short' })
+  expect(problems.join('\n')).toMatch(expected)
+  expect(problems.join('\n')).not.toMatch(/hunter2|short\b(?!er)/)
+})
+
+test('a key of one line in the environment gets its line breaks back', () => {
+  const settings = valid('secrets: { k: env:PEM }', { PEM: '-----BEGIN X-----\\nabc\\n-----END X-----' })
+  expect(settings.secrets.get('k')).toBe('-----BEGIN X-----\nabc\n-----END X-----')
+})
+
+test('listeners are left out by leaving them out, and unix sockets are paths', () => {
+  const { listen } = valid('listen: { http: "[::1]:0", lmtp: unix:./lmtp.sock }')
+  expect(listen.smtp).toBeUndefined()
+  expect(listen.http).toEqual({ host: '::1', port: 0 })
+  expect(listen.lmtp).toEqual({ path: join(folder, 'lmtp.sock') })
+})
+
+test('assigning authorities are known by every alias', () => {
+  const { authorities } = valid('authorities: [ { id: "urn:oid:1.2.3", aliases: [ASHBY, 1.2.3] } ]')
+  expect(authorities.get('ASHBY')).toBe('urn:oid:1.2.3')
+  expect([...new Set(authorities.values())]).toEqual(['urn:oid:1.2.3'])
+})
