@@ -1,10 +1,11 @@
-import { chmod, unlink } from 'node:fs/promises'
-import { connect, type AddressInfo } from 'node:net'
 import type { SMTPServerDataStream, SMTPServerSession } from 'smtp-server'
 import { SMTPServer } from 'smtp-server'
 import { isSameAddress } from '../domain/direct-address.ts'
 import { inboundMailBytesMax } from '../domain/limits.ts'
 import { errorTrace, type Log } from '../lib/log.ts'
+import { loans, type Loan } from './loans.ts'
+import { drained, headFirst, isComplete, wholeMail } from './mail-content.ts'
+import { listenAt, type MailPlace } from './mail-socket.ts'
 
 /** One mail as it comes in. `chunks` throws where the mail is not complete, so that no truncated mail is ever stored. */
 export interface IncomingMail {
@@ -19,35 +20,47 @@ export interface IncomingMail {
 export interface InboundSettings {
   /** `lmtp` behind a mail server of one’s own, `smtp` where peers or relays connect directly. */
   readonly protocol: 'smtp' | 'lmtp'
-  readonly at: { readonly host: string; readonly port: number } | { readonly path: string }
-  /** Who is here: our Direct addresses, and whole domains of ours. Everything else is 550. */
-  readonly recipients: { readonly addresses: readonly string[]; readonly domains?: readonly string[] }
+  readonly at: MailPlace
+  /** Who is here: our Direct addresses. Everything else is 550. */
+  readonly recipients: { readonly addresses: readonly string[] }
   /** What the greeting calls us. */
   readonly name: string
   /** PEM. Offers STARTTLS; without it there is none. */
   readonly tls?: { readonly certificate: string; readonly privateKey: string }
   readonly messageBytesMax?: number
   readonly connectionsMax?: number
+  /** Connections at once from one address. Not counted for LMTP, where everything comes from the mail server in front. */
+  readonly connectionsPerPeerMax?: number
   /** Without a single octet for this long, a connection is closed (RFC 5321 §4.5.3.2.7 allows 5 minutes). */
   readonly idleMsMax?: number
-  /** One mail must be in by then, however slowly it drips. */
+  /** From connection, or from the mail before, to the end of a mail, however slowly its commands and its content drip. */
   readonly mailMsMax?: number
   /** How long `close` lets mails under way finish. */
   readonly drainMsMax?: number
 }
 
 export interface MailListener {
-  readonly at: { readonly host: string; readonly port: number } | { readonly path: string }
+  readonly at: MailPlace
   /** Takes no new mail, answers every mail under way, then closes all connections. */
   close(): Promise<void>
 }
 
+/** Postfix: default_process_limit. */
 const connectionsMaxByDefault = 100
+/** Postfix: smtpd_client_connection_count_limit. */
+const connectionsPerPeerMaxByDefault = 50
 const idleMsMaxByDefault = 5 * 60_000
-const mailMsMaxByDefault = 30 * 60_000
+const mailMsMaxByDefault = 10 * 60_000
 const drainMsMaxByDefault = 30_000
 /** RFC 5321 §4.5.3.1.8 lets a client count on 100; we have a handful of addresses. */
 const recipientsMax = 100
+/**
+ * What is read before `store` begins, which holds a database connection: every MDN and DSN fits. A peer that dripped would
+ * otherwise hold one for as long as it likes, and a few dozen such peers all of them.
+ */
+const headBytesMax = 256 * 1024
+/** Larger mails are stored while they come in, this many at a time; the others wait for their turn. */
+const largeMailsAtOnceMax = 4
 /** A peer that goes on beyond the limit is answered in mid-mail after this many times the limit. */
 const overrunFactorMax = 2
 
@@ -64,6 +77,8 @@ export async function listenForMail(
 ): Promise<MailListener> {
   const bytesMax = settings.messageBytesMax ?? inboundMailBytesMax
   const underWay = new Map<string, Promise<void>>()
+  const sessions = new Map<string, { readonly peer: string; clock: NodeJS.Timeout }>()
+  const largeOnes = loans(largeMailsAtOnceMax)
   let closing = false
 
   const server = new SMTPServer({
@@ -71,7 +86,7 @@ export async function listenForMail(
     lmtp: settings.protocol === 'lmtp',
     size: bytesMax,
     authOptional: true,
-    disabledCommands: settings.tls === undefined ? ['AUTH', 'STARTTLS'] : ['AUTH'],
+    disabledCommands: [...uselessCommands, ...(settings.tls === undefined ? ['STARTTLS'] : [])],
     ...(settings.tls === undefined
       ? { hideSTARTTLS: true }
       : { key: settings.tls.privateKey, cert: settings.tls.certificate, minVersion: 'TLSv1.2' as const }),
@@ -84,8 +99,27 @@ export async function listenForMail(
     socketTimeout: settings.idleMsMax ?? idleMsMaxByDefault,
     closeTimeout: settings.drainMsMax ?? drainMsMaxByDefault,
     logger: false,
+    onConnect(session, done) {
+      const peer = peerOf(session)
+      const peersMax = settings.connectionsPerPeerMax ?? connectionsPerPeerMaxByDefault
+      const standing = [...sessions.values()].filter((other) => other.peer === peer).length
+      if (settings.protocol === 'smtp' && standing >= peersMax) {
+        log.warn('inbound mail: too many connections of one peer', {
+          room: 'tracking',
+          peer,
+          count: standing,
+        })
+        return done(reply(421, 'too many connections from your address, please try again'))
+      }
+      sessions.set(session.id, { peer, clock: startClock(session.id) })
+      done()
+    },
+    onClose({ id }) {
+      clearTimeout(sessions.get(id)?.clock)
+      sessions.delete(id)
+    },
     onRcptTo({ address }, _session, done) {
-      if (isOurs(settings.recipients, address)) done()
+      if (settings.recipients.addresses.some((own) => isSameAddress(own, address))) done()
       else done(reply(550, 'no such mailbox here'))
     },
     onData(stream, session, done) {
@@ -99,6 +133,9 @@ export async function listenForMail(
       underWay.set(session.id, taken)
       void taken.then(() => {
         underWay.delete(session.id)
+        const standing = sessions.get(session.id)
+        clearTimeout(standing?.clock)
+        if (standing !== undefined) standing.clock = startClock(session.id)
         // The reply is written; nothing else will be answered on this connection.
         if (closing) end(session.id)
       })
@@ -111,13 +148,15 @@ export async function listenForMail(
 
   /** Undefined: stored. */
   async function take(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<Error | null> {
-    const tooSlow = setTimeout(() => end(session.id), settings.mailMsMax ?? mailMsMaxByDefault)
+    let loan: Loan | undefined
     try {
+      const { chunks, isLarge } = await headFirst(wholeMail(stream), headBytesMax)
+      if (isLarge) loan = await largeOnes.borrow()
       await store({
         envelopeFrom: session.envelope.mailFrom === false ? '' : session.envelope.mailFrom.address,
         envelopeTo: session.envelope.rcptTo.map(({ address }) => address),
-        peer: session.remoteAddress === '' ? 'unix' : session.remoteAddress,
-        chunks: wholeMail(stream),
+        peer: peerOf(session),
+        chunks,
       })
       if (!isComplete(stream)) throw new Error('store resolved before it had read the mail')
       return null
@@ -127,20 +166,27 @@ export async function listenForMail(
         await drained(stream, overrunFactorMax * bytesMax)
         return reply(552, `larger than ${bytesMax} octets`)
       }
-      log.error('inbound mail not stored', { room: 'tracking', error: errorTrace(error) })
+      // A peer that went away tries again by itself and hears no answer.
+      if (stream.errored !== null || (stream.destroyed && !stream.readableEnded))
+        log.info('inbound mail broken off', { room: 'tracking', peer: peerOf(session) })
+      else log.error('inbound mail not stored', { room: 'tracking', error: errorTrace(error) })
       // The peer is still talking: the answer comes when it has finished.
       await drained(stream, overrunFactorMax * bytesMax)
       return reply(451, 'not stored, please try again')
     } finally {
-      clearTimeout(tooSlow)
+      loan?.giveBack()
     }
+  }
+
+  function startClock(sessionId: string): NodeJS.Timeout {
+    return setTimeout(() => end(sessionId), settings.mailMsMax ?? mailMsMaxByDefault).unref()
   }
 
   function end(sessionId: string): void {
     for (const connection of server.connections) if (connection.session.id === sessionId) connection.close()
   }
 
-  const at = await listen(server, settings.at)
+  const at = await listenAt(server, settings.at)
   log.info(`inbound mail: ${settings.protocol} listening`, {
     room: 'tracking',
     listen: 'path' in at ? at.path : `${at.host}:${at.port}`,
@@ -160,75 +206,13 @@ export async function listenForMail(
   }
 }
 
-function isOurs({ addresses, domains = [] }: InboundSettings['recipients'], address: string): boolean {
-  const domain = address.slice(address.lastIndexOf('@') + 1).toLowerCase()
-  return (
-    addresses.some((own) => isSameAddress(own, address)) ||
-    (address.includes('@') && domains.some((own) => own.toLowerCase() === domain))
-  )
+/** AUTH: nobody logs in here. The rest are jokes of sendmail’s youth that smtp-server keeps alive. */
+const uselessCommands = ['AUTH', 'WIZ', 'SHELL', 'KILL']
+
+function peerOf({ remoteAddress }: SMTPServerSession): string {
+  return remoteAddress === '' ? 'unix' : remoteAddress
 }
 
 function reply(responseCode: number, text: string): Error & { responseCode: number } {
   return Object.assign(new Error(text), { responseCode })
-}
-
-function isComplete(stream: SMTPServerDataStream): boolean {
-  return stream.readableEnded && stream.errored === null
-}
-
-/** The content, throwing where the connection ends before it or where it passes the limit. */
-async function* wholeMail(stream: SMTPServerDataStream): AsyncGenerator<Buffer> {
-  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-    if (stream.sizeExceeded) break
-    yield chunk as Buffer
-  }
-  if (stream.sizeExceeded) throw new Error('the mail is too large')
-  if (!isComplete(stream)) throw new Error('the connection ended before the mail did')
-}
-
-/** Lets the peer finish talking, so that it hears the answer; `octetsMax` bounds its patience and ours. */
-function drained(stream: SMTPServerDataStream, octetsMax: number): Promise<void> {
-  if (stream.readableEnded || stream.destroyed) return Promise.resolve()
-  return new Promise((resolve) => {
-    stream.on('error', () => resolve())
-    stream.once('end', resolve)
-    stream.once('close', resolve)
-    stream.on('data', () => {
-      if (stream.byteLength > octetsMax) stream.destroy()
-    })
-    stream.resume()
-  })
-}
-
-async function listen(server: SMTPServer, at: InboundSettings['at']): Promise<MailListener['at']> {
-  if ('path' in at) await removeStaleSocket(at.path)
-  await new Promise<void>((resolve, reject) => {
-    server.server.once('error', reject)
-    const listening = (): void => {
-      server.server.off('error', reject)
-      resolve()
-    }
-    if ('path' in at) server.listen(at.path, listening)
-    else server.listen(at.port, at.host, listening)
-  })
-  if ('path' in at) {
-    // The mail server in front is another user of the same group.
-    await chmod(at.path, 0o660)
-    return at
-  }
-  const { address, port } = server.server.address() as AddressInfo
-  return { host: address, port }
-}
-
-/** A socket file that nobody listens on is what a killed process leaves behind. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const isStale = await new Promise<boolean>((resolve) => {
-    const probe = connect(path)
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve(false)
-    })
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
-  })
-  if (isStale) await unlink(path)
 }
