@@ -2,13 +2,12 @@ import { existsSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import type { ParseArgsConfig } from 'node:util'
 import type { DataSource } from 'typeorm'
-import { runMigrations } from 'graphile-worker'
 import { makeLog, type Log } from '../lib/log.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { makeDataSource } from '../store/data-source.ts'
 import { openDatabase } from '../store/embedded-postgres.ts'
 import { entities } from '../store/entities.ts'
-import { migrate } from '../store/migrate.ts'
+import { migrateAll } from '../store/schema.ts'
 
 /** One command of `bluepost`. */
 export interface Command {
@@ -77,16 +76,6 @@ export async function onDatabase<Result>(
   } finally {
     await embedded?.stop()
   }
-}
-
-/** Our migrations and those of the job queue. */
-export function migrateAll(dataSource: DataSource): Promise<string[]> {
-  return migrate(dataSource, { alsoMigrate: [() => runMigrations({ pgPool: poolOf(dataSource) })] })
-}
-
-/** The pg pool under a TypeORM data source. */
-export function poolOf(dataSource: DataSource): import('pg').Pool {
-  return (dataSource.driver as unknown as { master: import('pg').Pool }).master
 }
 
 /** Who runs a command, for the audit. */

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type pg from 'pg'
 import { DataSource, type EntitySchema, type MigrationInterface } from 'typeorm'
 
 export interface DataSourceOptions {
@@ -59,25 +60,38 @@ export function makeDataSource(url: string, options: DataSourceOptions = {}): Da
   })
 }
 
+/** The pg pool under a data source that is connected: for the job queue, and for statements TypeORM has no words for. */
+export function poolOf(dataSource: DataSource): pg.Pool {
+  return (dataSource.driver as unknown as { master: pg.Pool }).master
+}
+
 class CheckedDataSource extends DataSource {
   override async initialize(): Promise<this> {
     await super.initialize()
-    const [row] = (await this.query(
-      `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS text,
+    const [server] = (await this.query(
+      `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
          current_setting('server_encoding') AS encoding`,
-    )) as { number: number; text: string; encoding: string }[]
-    if (row === undefined || row.number < serverVersionMin) {
-      await this.destroy()
-      throw new Error(
-        `the database server is PostgreSQL ${row?.text}; bluepost needs 14 or newer: point DATABASE_URL at one`,
-      )
-    }
-    if (row.encoding !== 'UTF8') {
-      await this.destroy()
-      throw new Error(
-        `the database is encoded in ${row.encoding}; names need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`,
-      )
-    }
-    return this
+    )) as [Server]
+    const because = whyUnfit(server)
+    if (because === undefined) return this
+    await this.destroy()
+    throw new Error(because)
   }
+}
+
+/** What a server says about itself. */
+export interface Server {
+  /** As server_version_num has it: 140000 is 14.0. */
+  readonly number: number
+  readonly version: string
+  readonly encoding: string
+}
+
+/** Why bluepost cannot work on this server, and what to do; undefined where it can. */
+export function whyUnfit({ number, version, encoding }: Server): string | undefined {
+  if (number < serverVersionMin)
+    return `the database server is PostgreSQL ${version}; bluepost needs 14 or newer: point DATABASE_URL at one`
+  if (encoding !== 'UTF8')
+    return `the database is encoded in ${encoding}; names need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`
+  return undefined
 }

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm'
-import { dropContentBefore } from './inbound-messages.ts'
+import { dropContentBefore } from './content-partitions.ts'
 import { queryOf } from './query.ts'
 
 /** What was decided and ended so long ago loses its bytes; that it happened, and why, stays in the audit and the rows. */

@@ -4,7 +4,8 @@ import type { Log } from '../../src/lib/log.ts'
 // A process that opens the embedded database and holds it: node opening-process.ts ROLE DIRECTORY [MODULE]
 // It tells what happens in JSON lines. SIGTERM and SIGINT make it drain (one more row is committed) and stop.
 const [role, dataDirectory, module] = process.argv.slice(2)
-if ((role !== 'engine' && role !== 'visitor') || !dataDirectory) throw new Error('usage: ROLE DIRECTORY [MODULE]')
+if ((role !== 'engine' && role !== 'visitor') || !dataDirectory)
+  throw new Error('usage: ROLE DIRECTORY [MODULE]')
 
 type Store = typeof import('../../src/store/embedded-postgres.ts')
 const store = (await import(module ?? '../../src/store/embedded-postgres.ts')) as Store
