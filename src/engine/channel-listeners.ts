@@ -74,6 +74,7 @@ function listen(
     laneKey: (bytes) => laneKey(plan, bytes),
     clock: ports.now,
     newControlId,
+    ackMode: source.ack.mode,
     log,
   })
   const channel = plan.name
