@@ -1,26 +1,20 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { DataSource } from 'typeorm'
-import type { ChannelPlan } from '../src/domain/channel.ts'
-import { makeControlIds } from '../src/intake/control-ids.ts'
-import { listenMllp } from '../src/intake/mllp-listener.ts'
-import { GroupCommit } from '../src/lib/group-commit.ts'
-import { parsePath } from '../src/lib/hl7v2-path.ts'
+import { loadChannels } from '../src/channels/load.ts'
+import { listenToChannels } from '../src/engine/channel-listeners.ts'
 import { silentLog } from '../src/lib/log.ts'
-import { MllpDecoder, frameFor } from '../src/lib/mllp.ts'
-import { laneKey } from '../src/mapping/lane-key.ts'
-import { makeReceive } from '../src/pipeline/receive.ts'
+import { Metrics } from '../src/lib/metrics.ts'
 import { makeDataSource } from '../src/store/data-source.ts'
 import { openDatabase } from '../src/store/embedded-postgres.ts'
-import { intakePool, openInboundMessages } from '../src/store/inbound-messages.ts'
+import { openInboundMessages } from '../src/store/inbound-messages.ts'
 import { migrate } from '../src/store/migrate.ts'
+import { startFloor, type Contender } from './intake-floor.ts'
 import type { LoadOrder, LoadReport } from './intake-load.ts'
 
 /** One line of the result: the same load on bluepost’s intake and on the floor, in turns within the same run. */
@@ -37,13 +31,12 @@ export interface IntakeFigure {
 
 const sendersList = [1, 8, 32, 128]
 const rounds = 4
-const warmUpMs = 300
+const warmUpMs = 200
 
 /**
  * Acknowledged and committed messages per second of 1.5 KB ADT, over real sockets, with the load in another process.
  *
- * The floor is the same group commit into tables of the same shape, without reading HL7, without channels, lanes,
- * hashes or recognising repeats, and with a constant reply.
+ * The floor: see {@link startFloor}.
  *
  * @param seconds measured per number of senders and contender
  * @param print takes each line as it is ready
@@ -129,116 +122,37 @@ function figureOf(senders: number, ours: LoadReport[], floor: LoadReport[]): Int
   }
 }
 
-interface Contender {
-  readonly port: number
-  stop(): Promise<void>
-}
-
 /** What runs in production, up to the wake-up of the deciders. */
 async function startIntake(dataSource: DataSource): Promise<Contender> {
+  const root = join(import.meta.dirname, '..')
+  const { plans, problems } = loadChannels({
+    channelsDirectory: join(root, 'channels'),
+    mappingsDirectory: join(root, 'mappings'),
+    environment: {},
+  })
+  const shipped = plans.find(({ name }) => name === 'adt-discharge')
+  if (shipped?.source.type !== 'mllp')
+    throw new Error(`no channel adt-discharge: ${JSON.stringify(problems)}`)
+  const plan = { ...shipped, source: { ...shipped.source, listen: { host: '127.0.0.1', port: 0 } } }
   const store = openInboundMessages(dataSource)
-  const key = ['PID-3.1', 'PID-3.4.1'].map((text) => {
-    const reading = parsePath(text)
-    if (!reading.valid) throw new Error(`${text} is no path`)
-    return reading.path
-  })
-  const plan = { order: { key } } as unknown as ChannelPlan
-  const receive = makeReceive({
-    channel: 'adt-discharge',
+  const listeners = await listenToChannels([plan], {
     store,
-    laneKey: (bytes) => laneKey(plan, bytes),
-    clock: () => new Date(),
-    newControlId: makeControlIds(randomBytes(8)),
+    secrets: new Map(),
+    metrics: new Metrics(),
     log: silentLog,
-  })
-  const listener = await listenMllp({
-    host: '127.0.0.1',
-    port: 0,
-    receive: receive.frame,
-    onFragment: receive.fragment,
-    log: silentLog,
+    now: () => new Date(),
   })
   return {
-    port: listener.address.port,
+    port: Number(listeners.listens[0]!.on.split(':').at(-1)),
     async stop() {
-      await listener.close(1000)
+      await listeners.close(1000)
       await store.close()
     },
   }
 }
 
-const floorTables = [
-  `CREATE TABLE floor_message (LIKE message INCLUDING ALL EXCLUDING INDEXES)`,
-  // The same indexes, but for the one that recognises repeats.
-  `ALTER TABLE floor_message ADD PRIMARY KEY (id)`,
-  `CREATE INDEX ON floor_message (lane, id) WHERE state = 'received'`,
-  `CREATE INDEX ON floor_message (channel, code, id) WHERE state = 'quarantined'`,
-  `CREATE INDEX ON floor_message (control_id)`,
-  `CREATE INDEX ON floor_message (received_at)`,
-  `CREATE TABLE floor_content (LIKE message_content INCLUDING ALL) PARTITION BY RANGE (received_on)`,
-  `CREATE TABLE floor_content_default PARTITION OF floor_content DEFAULT`,
-]
-
-const floorInsert = `
-  WITH arrived AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('floor_message', 'id')) AS id, a.*
-    FROM unnest($1::int[], $2::int[]) AS a (content_at, content_bytes)
-  ), stored AS (
-    INSERT INTO floor_message (id, channel, received_at, received_on, sender, control_id, digest, bytes, peer, lane, ack, state)
-    OVERRIDING SYSTEM VALUE
-    SELECT id, 'adt-discharge', now(), current_date, 'ADT|ASHBY', 'BBBBBBBBBBBBB' || id,
-           decode(repeat('00', 32), 'hex'), content_bytes, '127.0.0.1:40000', 0, $4, 'received'
-    FROM arrived
-  )
-  INSERT INTO floor_content (received_on, message_id, content)
-  SELECT current_date, id, substring($3::bytea FROM content_at FOR content_bytes) FROM arrived`
-
-async function startFloor(dataSource: DataSource): Promise<Contender> {
-  for (const statement of floorTables) await dataSource.query(statement)
-  const pool = intakePool(dataSource)
-  const reply = Buffer.alloc(150, 'A')
-  const replyFrame = frameFor(reply)
-  const commits = new GroupCommit<Buffer, undefined>({
-    bytesOf: (content) => content.length,
-    orderOf: (content) => content,
-    mayBlameRow: () => false,
-    async write(contents) {
-      const at: number[] = []
-      let end = 1
-      for (const content of contents) {
-        at.push(end)
-        end += content.length
-      }
-      const bytes = contents.map((content) => content.length)
-      await pool.query({
-        name: 'floor',
-        text: floorInsert,
-        values: [`{${at.join(',')}}`, `{${bytes.join(',')}}`, Buffer.concat(contents), reply],
-      })
-      return contents.map(() => undefined)
-    },
-  })
-  const server = net.createServer({ noDelay: true }, (socket) => {
-    const decoder = new MllpDecoder(1024 * 1024)
-    socket.on('data', (chunk) => {
-      for (const event of decoder.push(chunk))
-        if (event.what === 'frame') void commits.add(event.bytes).then(() => socket.write(replyFrame))
-    })
-    socket.on('error', () => socket.destroy())
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    async stop() {
-      server.close()
-      await commits.idle()
-      await pool.end()
-    },
-  }
-}
-
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { seconds: { type: 'string', default: '3' } } })
-  await benchIntake(Number(values.seconds), (line) => process.stdout.write(`${line}\n`))
+  const { values } = parseArgs({ options: { seconds: { type: 'string' }, quick: { type: 'boolean' } } })
+  const seconds = Number(values.seconds ?? (values.quick === true ? 0.4 : 4))
+  await benchIntake(seconds, (line) => process.stdout.write(`${line}\n`))
 }

@@ -1,3 +1,5 @@
+import { frameBytesMax } from '../domain/limits.ts'
+
 export interface MllpLimits {
   /** Content of one frame. */
   readonly frameBytesMax: number
@@ -27,8 +29,7 @@ export interface MllpLimits {
 }
 
 export const mllpLimits: MllpLimits = {
-  // French CDA-in-ORU messages reach 820 kB; the rest is room for embedded PDFs.
-  frameBytesMax: 16 * 1024 * 1024,
+  frameBytesMax,
   idleMsMax: 10 * 60 * 1000,
   frameMsMax: 60 * 1000,
   endBlockWaitMsMax: 100,
