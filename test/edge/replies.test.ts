@@ -158,9 +158,13 @@ describe('what the next hop answers', () => {
 
   test('an early 250 inside the content is not believed', async () => {
     const server = await aServer({ content: { after: 100_000, then: '250 2.0.0 queued' } })
-    const { outcome } = await send(anEdge({ port: server.port }), { content: huge })
+    const edge = anEdge({ port: server.port })
+    const { outcome } = await send(edge, { content: huge })
     expect(outcome).toMatchObject({ outcome: 'ambiguous' })
     expect(server.mails).toEqual([])
+    // The rest of the first mail must never end up in front of the next one.
+    await send(edge, { content: huge })
+    expect(server.sessions()).toBe(2)
   })
 
   test.each(['250garbage', 'hello', '354 go on', '999 x'])(
