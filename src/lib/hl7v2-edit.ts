@@ -27,7 +27,8 @@ export function setField(bytes: Buffer, path: string, value: string): Buffer {
   const texts = message.segments().map((segment) => segment.text)
   const occurrence = place.occurrence ?? 1
   const there = message.segments(place.segment)
-  for (let missing = there.length; missing < occurrence; missing++) texts.push(place.segment)
+  for (let missing = there.length; missing < occurrence; missing++)
+    texts.push(place.segment + separators.field)
   const target = indexOf(message.segments(), place.segment, occurrence, texts)
   texts[target] = withField(texts[target]!, place, value, separators)
   const isCharset = place.segment === 'MSH' && place.field === 18

@@ -152,7 +152,7 @@ function readSegments(text: string, separators: Separators, charset: string, fla
     let stop = cr === -1 ? lf : lf === -1 ? cr : Math.min(cr, lf)
     if (stop === -1) stop = length
     else if (stop === lf) lineFeeds = true
-    if (line > 0 && startsSegment(text, line, separators.field)) {
+    if (line > 0 && (startsSegment(text, line, separators.field) || isBareName(text, line, stop))) {
       finish()
       start = line
       end = stop
@@ -171,7 +171,15 @@ function readSegments(text: string, separators: Separators, charset: string, fla
 }
 
 function startsSegment(text: string, at: number, separator: string): boolean {
-  if (text.charAt(at + 3) !== separator) return false
+  return text.charAt(at + 3) === separator && isName(text, at)
+}
+
+/** A segment without a single field. Only between CRs: within a text, lines are broken by LF. */
+function isBareName(text: string, from: number, to: number): boolean {
+  return to === from + 3 && text[from - 1] === '\r' && text[to] !== '\n' && isName(text, from)
+}
+
+function isName(text: string, at: number): boolean {
   const [first, second, third] = [text.charCodeAt(at), text.charCodeAt(at + 1), text.charCodeAt(at + 2)]
   return isCapital(first) && (isCapital(second) || isDigit(second)) && (isCapital(third) || isDigit(third))
 }

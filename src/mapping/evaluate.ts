@@ -37,7 +37,7 @@ export interface TraceStep {
 }
 
 /** No field that names a patient, a visit or a document is longer. */
-export const valueLengthMax = 1_000
+const valueLengthMax = 1_000
 
 /**
  * Decides what a message means on a channel: a trigger event, filtered with the reason, or quarantined with the reason.
@@ -194,11 +194,19 @@ function readValue(row: ValueRow, input: Input): string | Date | Quarantined | u
   }
 }
 
-/** PostgreSQL holds no NUL in text; and no name or identifier is that long. */
+/**
+ * PostgreSQL holds no NUL in text; no name or identifier is that long; and one in which an earlier system has lost a
+ * character (U+FFFD) would be compared with the wrong one.
+ */
 function checked(value: string, path: string): string | Quarantined {
   if (value.length > valueLengthMax)
     return { code: 'value-refused', because: `${path} is longer than ${valueLengthMax} characters` }
   if (value.includes('\0')) return { code: 'value-refused', because: `${path} holds a NUL character` }
+  if (value.includes('\ufffd'))
+    return {
+      code: 'value-refused',
+      because: `${path} holds U+FFFD: a system before the sender has lost a character`,
+    }
   return value
 }
 
