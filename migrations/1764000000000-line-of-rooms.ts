@@ -20,6 +20,8 @@ const statements = [
   `CREATE TABLE installation (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     blind_key bytea NOT NULL,
+    -- Added to transaction ids in the audit, so that they go on rising after a dump was restored into a new cluster.
+    audit_offset bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now()
   )`,
 
@@ -69,6 +71,8 @@ const statements = [
     bytes integer NOT NULL,
     content bytea NOT NULL
   )`,
+  // Retention takes the oldest first.
+  `CREATE INDEX fragment_received_at ON fragment (received_at)`,
 
   // The patient’s request ----------------------------------------------------------------------------------------------
   // "authorization" is a reserved word of SQL: the table is named after what the patient makes.
@@ -94,6 +98,8 @@ const statements = [
     created_by text NOT NULL,
     CHECK ((frequency = 'interval') = (every IS NOT NULL))
   )`,
+  // Lists, newest first, page by page.
+  `CREATE INDEX transmit_authorization_created ON transmit_authorization (created_at, id)`,
   // Matching asks by exact identifier only; the cost does not grow with the number of authorizations.
   `CREATE TABLE authorization_identifier (
     system text NOT NULL,
@@ -205,6 +211,9 @@ const statements = [
      WHERE encounter_key IS NOT NULL AND state IN ('waiting', 'preparing', 'sealed', 'held')`,
   // What has to be looked at and when; finished and held rows are not in it.
   `CREATE INDEX transmission_due ON transmission (due_at) WHERE due_at IS NOT NULL`,
+  // Lists, newest first, page by page; and what needs a person, which is always little.
+  `CREATE INDEX transmission_created ON transmission (created_at, id)`,
+  `CREATE INDEX transmission_troubled ON transmission (state, created_at, id) WHERE state IN ('held', 'failed')`,
   // What happened to it, in order; the story that “explain” tells.
   `CREATE TABLE occurrence (
     transmission_id uuid NOT NULL REFERENCES transmission,
@@ -224,8 +233,11 @@ const statements = [
     kind text NOT NULL CHECK (kind IN ('document', 'sealed', 'mail')),
     bytes bigint NOT NULL,
     sha256 bytea NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    -- Its bytes were dropped at retention; that they were there, and their hash, stays.
+    forgotten_at timestamptz
   )`,
+  `CREATE INDEX blob_kept ON blob (created_at) WHERE forgotten_at IS NULL`,
   `CREATE TABLE blob_chunk (
     blob_id uuid NOT NULL REFERENCES blob ON DELETE CASCADE,
     ordinal integer NOT NULL,
@@ -250,6 +262,8 @@ const statements = [
     fetched_at timestamptz NOT NULL
   )`,
   `CREATE INDEX document_transmission ON document (transmission_id)`,
+  // Deleting a blob asks its three possible owners (foreign keys): by index.
+  `CREATE INDEX document_blob ON document (blob_id)`,
   // Sealed once; every attempt sends these bytes.
   `CREATE TABLE sealed_message (
     transmission_id uuid PRIMARY KEY REFERENCES transmission,
@@ -259,6 +273,7 @@ const statements = [
     signer_fingerprints text[] NOT NULL,
     sealed_at timestamptz NOT NULL
   )`,
+  `CREATE INDEX sealed_message_blob ON sealed_message (blob_id)`,
   // One row per attempt at the next hop, written before the first byte leaves.
   `CREATE TABLE attempt (
     transmission_id uuid NOT NULL REFERENCES transmission,
@@ -287,6 +302,7 @@ const statements = [
     opened_at timestamptz
   )`,
   `CREATE UNIQUE INDEX inbound_mail_once ON inbound_mail (digest)`,
+  `CREATE INDEX inbound_mail_blob ON inbound_mail (blob_id)`,
   `CREATE INDEX inbound_mail_unopened ON inbound_mail (received_at) WHERE state = 'received'`,
   `CREATE TABLE notification (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -308,9 +324,14 @@ const statements = [
   `CREATE INDEX notification_transmission ON notification (transmission_id)`,
 
   // Audit: append only. A seal covers every row of the transactions below its horizon and the seal before it.
+  // A body bound to its tables (PostgreSQL 14), so that no search_path changes what it means.
+  `CREATE FUNCTION audit_txid() RETURNS bigint LANGUAGE sql VOLATILE
+   BEGIN ATOMIC
+     SELECT pg_current_xact_id()::text::bigint + coalesce((SELECT audit_offset FROM installation), 0);
+   END`,
   `CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    txid bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint),
+    txid bigint NOT NULL DEFAULT audit_txid(),
     at timestamptz NOT NULL,
     actor text NOT NULL,
     action text NOT NULL,
@@ -333,8 +354,10 @@ const statements = [
   )`,
   `CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
      BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$`,
-  ...['audit', 'audit_seal', 'authorization_change'].map(
-    (table) => `CREATE TRIGGER ${table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table}
+  ...['audit', 'audit_seal', 'authorization_change'].flatMap((table) => [
+    `CREATE TRIGGER ${table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table}
        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()`,
-  ),
+    // Also where session_replication_role would switch triggers off.
+    `ALTER TABLE ${table} ENABLE ALWAYS TRIGGER ${table}_append_only`,
+  ]),
 ]

@@ -13,7 +13,7 @@ import { schedule } from '../jobs/schedule.ts'
 import type { Sealer } from '../seal/seal.ts'
 import type { Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
-import { readBlob, writeBlob } from '../store/blobs.ts'
+import { deleteBlob, readBlob, writeBlob } from '../store/blobs.ts'
 import { documentOf, insertDocument, insertSealed, type StoredDocument } from '../store/deliveries.ts'
 import { inTransaction, queryOf } from '../store/query.ts'
 import { recordOccurrence, type Transmission } from '../store/transmissions.ts'
@@ -244,7 +244,7 @@ async function seal(
     )
     const at = ports.now()
     const locked = await lockJudged(query, transmission.id)
-    if (locked === undefined || !(await judgeAgain(query, locked, at))) return
+    if (locked === undefined || !(await judgeAgain(query, locked, at))) return deleteBlob(query, blob.id)
     await insertSealed(
       query,
       {

@@ -71,7 +71,8 @@ export async function sealAudit(query: Query, at: Date): Promise<number> {
   const [range] = await query<{ until: string | null; entries: string }>(
     `SELECT max(txid) + 1 AS until, count(*) AS entries FROM (
        SELECT txid FROM audit
-       WHERE txid >= $1 AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+       WHERE txid >= $1
+         AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT audit_offset FROM installation)
        ORDER BY txid FETCH FIRST $2 ROWS WITH TIES) AS sealable`,
     [from, sealEntriesMax],
   )
@@ -85,8 +86,31 @@ export async function sealAudit(query: Query, at: Date): Promise<number> {
   return Number(range.entries)
 }
 
+/**
+ * Transaction ids begin anew in the cluster that a dump was restored into, and would fall into ranges that are sealed.
+ * Whoever opens a database calls this before anything is appended (`migrate` does): where the newest entry is ahead of
+ * the cluster’s own counter, the installation’s offset is raised so that ids go on rising. In the cluster where the
+ * entries were made no committed id is ever ahead of the counter, and nothing happens.
+ */
+export async function continueAudit(query: Query): Promise<void> {
+  await query(
+    `UPDATE installation SET audit_offset = newest.txid + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+     FROM (SELECT max(txid) AS txid FROM audit) AS newest
+     WHERE newest.txid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + audit_offset`,
+  )
+}
+
 export type AuditVerification =
-  | { readonly intact: true; readonly seals: number }
+  | {
+      readonly intact: true
+      readonly seals: number
+      readonly entries: number
+      /**
+       * SHA-256 of the newest seal, hex: it stands for everything before it. Kept somewhere else, it also shows that
+       * nothing was cut off at the end. Absent while nothing is sealed.
+       */
+      readonly head?: string
+    }
   | { readonly intact: false; readonly sealId: number; readonly because: string }
 
 /** Recomputes the chain. A row changed, added or removed within a sealed range breaks its seal. */
@@ -101,6 +125,7 @@ export async function verifyAudit(query: Query): Promise<AuditVerification> {
   }>('SELECT id, txid_from, txid_until, entries, previous, hash FROM audit_seal ORDER BY txid_from')
   let previous: Buffer = Buffer.alloc(32)
   let until = '0'
+  let entries = 0
   for (const seal of seals) {
     const sealId = Number(seal.id)
     if (seal.txid_from !== until || !seal.previous.equals(previous))
@@ -110,8 +135,14 @@ export async function verifyAudit(query: Query): Promise<AuditVerification> {
       return { intact: false, sealId, because: 'its entries are not those that were sealed' }
     previous = seal.hash
     until = seal.txid_until
+    entries += seal.entries
   }
-  return { intact: true, seals: seals.length }
+  return {
+    intact: true,
+    seals: seals.length,
+    entries,
+    ...(seals.length === 0 ? {} : { head: previous.toString('hex') }),
+  }
 }
 
 async function hashRange(query: Query, from: string, until: string, previous: Buffer): Promise<Buffer> {

@@ -49,24 +49,39 @@ export async function writeBlob(
   return { id, bytes, sha256 }
 }
 
-/** The bytes of a blob, one stored chunk at a time; each chunk is one short query, so no transaction is held open. */
+/**
+ * The bytes of a blob, one stored chunk at a time; each chunk is one short query, so no transaction is held open. The
+ * last chunk is given out only when the hash over all of them is right: nobody takes a damaged blob for a whole one.
+ *
+ * @throws an Error where the blob is gone, forgotten at retention, or not what was stored
+ */
 export async function* readBlob(query: Query, id: string): AsyncGenerator<Buffer> {
+  const [stored] = await query<{ sha256: Buffer; isForgotten: boolean }>(
+    'SELECT sha256, forgotten_at IS NOT NULL AS "isForgotten" FROM blob WHERE id = $1',
+    [id],
+  )
+  if (stored === undefined) throw new Error(`blob ${id} does not exist`)
+  if (stored.isForgotten) throw new Error(`the bytes of blob ${id} are past their retention and were dropped`)
+  const hash = createHash('sha256')
+  let last: Buffer | undefined
   for (let ordinal = 0; ; ordinal++) {
     const [row] = await query<{ content: Buffer }>(
       'SELECT content FROM blob_chunk WHERE blob_id = $1 AND ordinal = $2',
       [id, ordinal],
     )
-    if (row === undefined) return
-    yield row.content
+    if (row === undefined) break
+    hash.update(row.content)
+    if (last !== undefined) yield last
+    last = row.content
   }
+  if (!hash.digest().equals(stored.sha256))
+    throw new Error(`blob ${id} is not what was stored: restore the database from a backup`)
+  if (last !== undefined) yield last
 }
 
-export async function blobFacts(query: Query, id: string): Promise<StoredBlob | undefined> {
-  const [row] = await query<{ bytes: string; sha256: Buffer }>(
-    'SELECT bytes, sha256 FROM blob WHERE id = $1',
-    [id],
-  )
-  return row === undefined ? undefined : { id, bytes: Number(row.bytes), sha256: row.sha256 }
+/** Takes a blob away whole: for bytes whose reason to exist ended before anything came to refer to them. */
+export async function deleteBlob(query: Query, id: string): Promise<void> {
+  await query('DELETE FROM blob WHERE id = $1', [id])
 }
 
 export class BlobTooLarge extends Error {

@@ -155,8 +155,17 @@ export async function insertVerdicts(query: Query, verdicts: readonly NewVerdict
   )
 }
 
-/** Unsent transmissions of a visit, locked, for a cancel to withdraw. */
+/**
+ * Unsent transmissions of a visit, locked, for a cancel to withdraw. Their authorizations are locked first, as every
+ * revocation and every step does: whoever holds a transmission of an authorization never waits for that authorization.
+ */
 export async function unsentOfEncounter(query: Query, encounterKey: Buffer, kind: string): Promise<string[]> {
+  await query(
+    `SELECT FROM transmit_authorization WHERE id IN (
+       SELECT authorization_id FROM transmission WHERE encounter_key = $1 AND cause = $2
+         AND state IN ('waiting', 'preparing', 'sealed', 'held')) ORDER BY id FOR SHARE`,
+    [encounterKey, kind],
+  )
   const rows = await query<{ id: string }>(
     `SELECT id FROM transmission WHERE encounter_key = $1 AND cause = $2
        AND state IN ('waiting', 'preparing', 'sealed', 'held') ORDER BY id FOR UPDATE`,

@@ -1,3 +1,4 @@
+import { deleteBlob } from './blobs.ts'
 import type { Query } from './query.ts'
 
 /** A document as it was fetched and passed the gate. */
@@ -47,11 +48,12 @@ export async function insertDocument(query: Query, document: NewDocument, at: Da
   )
 }
 
-/** The document a transmission sends, fetched once: a retry does not pick another. */
+/** The document a transmission sends, fetched once: a retry does not pick another while the bytes are there. */
 export async function documentOf(query: Query, transmissionId: string): Promise<StoredDocument | undefined> {
   const [row] = await query<StoredDocument & { bytes: string | number }>(
     `SELECT d.id, d.transmission_id AS "transmissionId", d.blob_id AS "blobId", b.bytes, d.media_type AS "mediaType", d.file_name AS "fileName"
-     FROM document d JOIN blob b ON b.id = d.blob_id WHERE d.transmission_id = $1 ORDER BY d.fetched_at DESC LIMIT 1`,
+     FROM document d JOIN blob b ON b.id = d.blob_id
+     WHERE d.transmission_id = $1 AND b.forgotten_at IS NULL ORDER BY d.fetched_at DESC LIMIT 1`,
     [transmissionId],
   )
   return row === undefined ? undefined : { ...row, bytes: Number(row.bytes) }
@@ -87,7 +89,8 @@ export async function sealedOf(
   const [row] = await query<SealedMessage & { bytes: string | number }>(
     `SELECT s.transmission_id AS "transmissionId", s.blob_id AS "blobId", s.message_id AS "messageId", b.bytes,
        s.recipient_fingerprints AS "recipientFingerprints", s.signer_fingerprints AS "signerFingerprints"
-     FROM sealed_message s JOIN blob b ON b.id = s.blob_id WHERE s.transmission_id = $1`,
+     FROM sealed_message s JOIN blob b ON b.id = s.blob_id
+     WHERE s.transmission_id = $1 AND b.forgotten_at IS NULL`,
     [transmissionId],
   )
   return row === undefined ? undefined : { ...row, bytes: Number(row.bytes) }
@@ -99,7 +102,7 @@ export async function forgetSealed(query: Query, transmissionId: string): Promis
     'DELETE FROM sealed_message WHERE transmission_id = $1 RETURNING blob_id',
     [transmissionId],
   )
-  for (const row of rows) await query('DELETE FROM blob WHERE id = $1', [row.blob_id])
+  for (const row of rows) await deleteBlob(query, row.blob_id)
 }
 
 /** Written before the first byte leaves: what might have happened is known after any crash. */

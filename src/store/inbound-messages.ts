@@ -117,7 +117,8 @@ export function isRowAtFault(error: unknown): boolean {
 }
 
 /**
- * One statement, one commit. Ids are drawn in the order of the rows. Contents and acknowledgments travel as one binary
+ * One statement, one commit. Ids are drawn in the order of the rows; the rows go in by the order of `message_once`, so
+ * that two groups with the same repeats wait for each other and not in a circle. Contents and acknowledgments travel as one binary
  * value each and are cut apart by the server: half the bytes of an array of bytea, and nothing to escape.
  *
  * A repeat runs into `message_once` and is not inserted; the last SELECT names it. The same index, by its first three
@@ -128,6 +129,7 @@ const insertStatement = `
     SELECT nextval(pg_get_serial_sequence('message', 'id')) AS id,
            to_timestamp(a.ms / 1000.0) AS received_at,
            (to_timestamp(a.ms / 1000.0) AT TIME ZONE 'UTC')::date AS received_on,
+           substring($14::bytea FROM (a.n::int - 1) * 32 + 1 FOR 32) AS digest,
            a.*
     FROM unnest($1::text[], $2::float8[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
                 $9::text[], $10::int[], $11::int[], $12::int[], $13::int[])
@@ -138,8 +140,7 @@ const insertStatement = `
                          state, because, code, flags, decided_at)
     OVERRIDING SYSTEM VALUE
     SELECT id, channel, received_at, received_on, sender, control_id,
-           substring($14::bytea FROM (n::int - 1) * 32 + 1 FOR 32),
-           content_bytes, peer, lane,
+           digest, content_bytes, peer, lane,
            CASE WHEN ack_bytes >= 0 THEN substring($15::bytea FROM ack_at FOR ack_bytes) END,
            CASE code WHEN '' THEN 'received' ELSE 'quarantined' END,
            nullif(because, ''), nullif(code, ''),
@@ -153,7 +154,7 @@ const insertStatement = `
         AND earlier.control_id = arrived.control_id AND arrived.control_id <> ''
       LIMIT 1
     ) earlier ON true
-    ORDER BY n
+    ORDER BY control_id COLLATE "C", sender COLLATE "C", channel COLLATE "C", digest, n
     ON CONFLICT ON CONSTRAINT message_once DO NOTHING
     RETURNING id
   ), kept AS (

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { MigrationExecutor, type DataSource, type QueryRunner } from 'typeorm'
+import { continueAudit } from './audit.ts'
 import { migrationTable } from './data-source.ts'
+import { queryOf } from './query.ts'
 
 export interface SchemaStanding {
   /** Name of the newest migration applied, undefined on an empty database. */
@@ -54,6 +56,7 @@ export async function migrate(dataSource: DataSource, options: MigrateOptions = 
       await runner.query('INSERT INTO installation (blind_key) VALUES ($1) ON CONFLICT DO NOTHING', [
         randomBytes(blindKeyBytes),
       ])
+      await continueAudit(queryOf(runner.manager))
       for (const run of options.alsoMigrate ?? []) await run()
       return applied.map((migration) => migration.name)
     } finally {

@@ -2,6 +2,7 @@ import type { Disclosure } from '../domain/authorization.ts'
 import type { FailureCode } from '../domain/failure.ts'
 import {
   advance,
+  isFinal,
   type Advance,
   type Occurrence,
   type TransmissionStanding,
@@ -87,6 +88,8 @@ export async function insertTransmissions(
        $9::text[], $10::text[], $11::timestamptz[], $12::bytea[], $13::boolean[])
        AS fresh (id, authorization_id, authorization_version, destination, cause, event_id, occurred_at, state,
          code, because, due_at, encounter_key, delivery_requested)
+     -- Always in the same order: two that insert the same ones wait for each other, and not in a circle.
+     ORDER BY authorization_id, lower(destination), cause, occurred_at, encounter_key
      ON CONFLICT DO NOTHING RETURNING id`,
     [
       rows.map((row) => row.id),
@@ -167,7 +170,7 @@ export async function recordOccurrence(
     ],
   )
   if (result.outcome !== 'moved') return { advance: result, after: transmission }
-  const ended = endStates.has(to.state)
+  const ended = isFinal(to)
   const [row] = await query<TransmissionRow>(
     `UPDATE transmission SET state = $2, held_from = $3, ambiguous = $4, on_wire = $5, changed_at = $6,
        code = $7, because = $8,
@@ -207,8 +210,6 @@ export async function recordOccurrence(
   )
   return { advance: result, after: fromRow(row!) }
 }
-
-const endStates = new Set<TransmissionState>(['delivered', 'failed', 'withdrawn', 'cancelled'])
 
 function describe(occurrence: Occurrence, result: Advance): string {
   const what = occurrence.what === 'notified' ? `notified-${occurrence.disposition}` : occurrence.what
