@@ -71,6 +71,15 @@ const table = {
     advice:
       'No usable signing certificate is configured for the data holder’s address. `bluepost check` names the reason.',
   },
+  'message-refused': {
+    class: 'held',
+    advice:
+      'A name or file name has characters that cannot stand in a message. Correct it in the authorization, then release or withdraw.',
+  },
+  'sealing-interrupted': {
+    class: 'transient',
+    advice: 'The message was being sealed when that was broken off; nothing left, and it is sealed again.',
+  },
   'message-too-large': {
     class: 'permanent',
     advice: 'The document is larger than the configured limit for one Direct message.',

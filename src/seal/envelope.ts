@@ -8,6 +8,7 @@ import {
   type Cipheriv,
   type KeyObject,
 } from 'node:crypto'
+import { Failed } from '../domain/failure.ts'
 import { der, derHead, derInteger, derOid, derSetOf } from '../lib/der.ts'
 import { algorithmIdentifier, contentCipherOids, nullParameters, oid, type Algorithms } from './algorithms.ts'
 import { curveOctets, readCertificate } from './certificate.ts'
@@ -42,7 +43,7 @@ const dhSinglePassSha256 = '1.3.132.1.11.1'
 /**
  * @param recipients certificates in DER, each with an RSA key or an EC key on P-256, P-384 or P-521
  * @param plainBytes octets that will be encrypted, exactly
- * @throws Error naming the place of a certificate that cannot be encrypted to
+ * @throws Failed recipient-untrusted, naming the place of a certificate that cannot be encrypted to
  */
 export function makeEnvelope(
   recipients: readonly Buffer[],
@@ -99,7 +100,7 @@ function prepare(bytes: Buffer, index: number): Recipient {
   try {
     certificate = readCertificate(bytes)
   } catch (cause) {
-    throw new Error(`${where} is not readable; discover it again`, { cause })
+    throw new Failed('recipient-untrusted', `${where} is not readable; discover it again`, { cause })
   }
   const { publicKey, issuer, serial } = certificate
   const identifier = der(0x30, issuer, serial)
@@ -110,7 +111,8 @@ function prepare(bytes: Buffer, index: number): Recipient {
     }
   if (curveOctets(publicKey) !== undefined)
     return { usesAgreement: true, recipientInfo: (contentKey) => agreed(identifier, publicKey, contentKey) }
-  throw new Error(
+  throw new Failed(
+    'recipient-untrusted',
     `${where} has a key that is neither RSA nor EC on P-256, P-384 or P-521; ask the receiving HISP`,
   )
 }

@@ -45,3 +45,7 @@ export type PlainOrder = Omit<SealOrder, 'documents'> & {
 export function contextSentence(dataHolder: string, patientName: string): string {
   return `This message was sent by ${dataHolder} at the request of ${patientName}.`
 }
+
+export function wrongLength(index: number, bytes: number): Error {
+  return new Error(`document ${index + 1} does not have the ${bytes} bytes that were announced`)
+}

@@ -1,42 +1,32 @@
-import { fileURLToPath } from 'node:url'
-import { Worker } from 'node:worker_threads'
 import { Failed } from '../domain/failure.ts'
-import { UnsafeText } from '../lib/mime-writer.ts'
-import type { PlainOrder, SealDocument, SealOrder } from './seal-order.ts'
+import { runOrder, type Pool, type RunningOrder, type SealedStream } from './running-order.ts'
+import type { SealOrder } from './seal-order.ts'
+import { startThread, type SealingThread } from './sealing-thread.ts'
 import { makeSignature, type Signer } from './signature.ts'
-import { pieceBytes, piecesMax, type FromThread, type ThreadStart, type ToThread } from './thread-messages.ts'
 
-export type { Addressing, SealDocument, SealOrder } from './seal-order.ts'
 export type { Signer } from './signature.ts'
 
 /** Seals messages in worker threads, several at a time on each. */
 export interface Sealer {
   /**
-   * Begins to seal. The documents are read as fast as the sealed bytes are taken and no faster; about 1 MB is on its
-   * way per order, whatever its size.
+   * Begins to seal. The documents are read as fast as the sealed bytes are taken and no faster; about 2 MB are on their
+   * way per order, whatever its size. Where every thread has its {@link ordersMax} orders, the order waits for its turn.
    *
-   * @throws Failed signing-key-missing when no signer is configured
+   * @throws Failed signing-key-missing when no signer is configured. The stream fails with `sealing-interrupted`,
+   * `message-refused` or `recipient-untrusted`; with another Error for a source that breaks or lies about its length
    */
   seal(order: SealOrder, options?: { signal?: AbortSignal }): SealedStream
-  /** Stops the threads; orders still running fail. */
-  close(): Promise<void>
+  /**
+   * Takes no more orders, waits for those under way, stops the threads.
+   *
+   * @param drainMsMax what is not finished after so many milliseconds fails with `sealing-interrupted`
+   */
+  close(drainMsMax?: number): Promise<void>
 }
 
-/** One message being sealed. Everything fails with the same error; leaving the loop over `chunks` early cancels. */
-export interface SealedStream {
-  /** The sealed message, once. */
-  readonly chunks: AsyncIterable<Buffer>
-  /** Its octets, known before the first chunk. */
-  readonly bytes: Promise<number>
-  /** Resolves with its octets when the last chunk has been made. */
-  readonly done: Promise<number>
-  cancel(): void
-}
-
-/** V8 grows its nursery to 16 MB per thread and keeps it; base64 text needs only a few pieces' worth. */
-const nurseryMb = 4
-/** Memory of document pieces kept for the next ones, per thread. */
-const spareMax = 8
+/** Orders under way on one thread; each holds some 2 MB. */
+export const ordersMax = 24
+const drainMsUsual = 10_000
 
 // Next to this file, compiled or not.
 const usualProgram = new URL(`./worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
@@ -57,24 +47,10 @@ export function makeSealer({
   program?: URL
 }): Sealer {
   makeSignature(signers)
-  const start: ThreadStart = {
-    signers: signers.map(({ certificate, privateKey, intermediates = [] }) => ({
-      certificate: unpooled(certificate),
-      privateKey,
-      intermediates: intermediates.map(unpooled),
-    })),
-  }
-  const pool: (Thread | undefined)[] = Array.from({ length: threads }, () => undefined)
+  const pool = makePool(signers.length === 0 ? 0 : threads, () => startThread(program, signers))
+  const running = new Set<RunningOrder>()
   let isClosed = false
   let lastId = 0
-  if (signers.length > 0) for (const index of pool.keys()) pool[index] = startThread(program, start)
-
-  /** The thread with the fewest orders; one that broke is replaced here, when it is needed again. */
-  const thread = () => {
-    for (const [index, one] of pool.entries())
-      if (!one || one.hasEnded()) pool[index] = startThread(program, start)
-    return pool.reduce((least, one) => (one!.load() < least!.load() ? one : least))!
-  }
 
   return {
     seal(order, { signal } = {}) {
@@ -82,226 +58,63 @@ export function makeSealer({
       if (signers.length === 0)
         throw new Failed('signing-key-missing', 'no signing certificate is configured')
       signal?.throwIfAborted()
-      const stream = runOrder(++lastId, order, thread())
-      if (signal) {
-        signal.addEventListener('abort', stream.cancel, { once: true })
-        void stream.done.catch(() => {}).finally(() => signal.removeEventListener('abort', stream.cancel))
+      const one = runOrder(++lastId, order, pool)
+      running.add(one)
+      const { stream } = one
+      signal?.addEventListener('abort', stream.cancel, { once: true })
+      const ended = () => {
+        running.delete(one)
+        signal?.removeEventListener('abort', stream.cancel)
       }
+      stream.done.then(ended, ended)
       return stream
     },
-    async close() {
+    async close(drainMsMax = drainMsUsual) {
       isClosed = true
-      await Promise.all(pool.map((one) => one?.stop()))
+      const timer = Promise.withResolvers<void>()
+      const timeout = setTimeout(timer.resolve, drainMsMax)
+      await Promise.race([Promise.allSettled([...running].map((one) => one.stream.done)), timer.promise])
+      clearTimeout(timeout)
+      for (const one of running)
+        one.fail(new Failed('sealing-interrupted', 'the sealer was closed before the message was sealed'))
+      await pool.stop()
     },
   }
 }
 
-interface Thread {
-  load(): number
-  hasEnded(): boolean
-  /** Memory for one document piece. */
-  memory(): ArrayBuffer
-  giveBack(memory: ArrayBuffer): void
-  begin(id: number, order: OrderEnds): void
-  end(id: number): void
-  say(message: ToThread, transfer?: ArrayBuffer[]): void
-  stop(): Promise<void>
-}
+function makePool(size: number, start: () => SealingThread): Pool & { stop(): Promise<void> } {
+  const threads = Array.from({ length: size }, start)
+  const load = new Map<SealingThread, number>()
+  const waiting: ((thread: SealingThread) => void)[] = []
+  const loadOf = (thread: SealingThread) => load.get(thread) ?? 0
 
-interface OrderEnds {
-  heard(message: FromThread): void
-  failed(error: Error): void
-}
-
-function startThread(program: URL, start: ThreadStart): Thread {
-  const worker = new Worker(fileURLToPath(program), {
-    workerData: start,
-    execArgv: process.execArgv.filter((argument) => argument.includes('strip-types')),
-    resourceLimits: { maxYoungGenerationSizeMb: nurseryMb },
-  })
-  const orders = new Map<number, OrderEnds>()
-  const spare: ArrayBuffer[] = []
-  let hasEnded = false
-  const end = (error: Error) => {
-    hasEnded = true
-    const failed = [...orders.values()]
-    orders.clear()
-    for (const one of failed) one.failed(error)
+  /** One that broke is replaced here, when it is needed again. */
+  const free = () => {
+    for (const [index, one] of threads.entries())
+      if (one.hasEnded()) {
+        load.delete(one)
+        threads[index] = start()
+      }
+    const least = threads.reduce((first, second) => (loadOf(second) < loadOf(first) ? second : first))
+    return loadOf(least) < ordersMax ? least : undefined
   }
-  // An idle thread keeps no process alive.
-  worker.unref()
-  worker.on('message', (message: FromThread) => {
-    if (message.what === 'returned' && !orders.has(message.id)) spare.push(message.memory)
-    orders.get(message.id)?.heard(message)
-  })
-  worker.on('error', (cause) =>
-    end(new Error('the sealing thread broke; the message can be sealed again', { cause })),
-  )
-  worker.on('exit', () => end(new Error('the sealing thread ended; the message can be sealed again')))
+  const lend = (thread: SealingThread) => {
+    load.set(thread, loadOf(thread) + 1)
+    return thread
+  }
   return {
-    load: () => orders.size,
-    hasEnded: () => hasEnded,
-    memory: () => spare.pop() ?? new ArrayBuffer(pieceBytes),
-    giveBack(memory) {
-      if (spare.length < spareMax) spare.push(memory)
+    async acquire() {
+      const thread = free()
+      return thread ? lend(thread) : new Promise((resolve) => waiting.push(resolve))
     },
-    begin(id, order) {
-      orders.set(id, order)
-      worker.ref()
-    },
-    end(id) {
-      orders.delete(id)
-      if (orders.size === 0) worker.unref()
-    },
-    say(message, transfer = []) {
-      if (!hasEnded) worker.postMessage(message, transfer)
+    release(thread) {
+      if (load.has(thread)) load.set(thread, loadOf(thread) - 1)
+      if (waiting.length === 0) return
+      const next = free()
+      if (next) waiting.shift()!(lend(next))
     },
     async stop() {
-      end(new Error('the sealer was closed'))
-      await worker.terminate()
+      await Promise.all(threads.map((one) => one.stop()))
     },
   }
-}
-
-function runOrder(id: number, order: SealOrder, thread: Thread): SealedStream {
-  const announced = Promise.withResolvers<number>()
-  const done = Promise.withResolvers<number>()
-  // A caller who only reads the chunks learns of a failure there.
-  announced.promise.catch(() => {})
-  done.promise.catch(() => {})
-
-  const sealed: Buffer[] = []
-  let state: { is: 'running' } | { is: 'done' } | { is: 'failed'; error: Error } = { is: 'running' }
-  let untilChange = Promise.withResolvers<void>()
-  let piecesOut = 0
-  const change = () => {
-    untilChange.resolve()
-    untilChange = Promise.withResolvers<void>()
-  }
-  const fail = (error: Error) => {
-    if (state.is !== 'running') return
-    state = { is: 'failed', error }
-    sealed.length = 0
-    thread.end(id)
-    announced.reject(error)
-    done.reject(error)
-    change()
-  }
-  const stop = (error: Error) => {
-    if (state.is !== 'running') return
-    thread.say({ id, what: 'cancel' })
-    fail(error)
-  }
-  const cancel = () => stop(new Error('sealing was cancelled'))
-
-  thread.begin(id, {
-    heard(message) {
-      if (message.what === 'announced') announced.resolve(message.bytes)
-      else if (message.what === 'sealed') sealed.push(Buffer.from(message.memory))
-      else if (message.what === 'returned') {
-        piecesOut--
-        thread.giveBack(message.memory)
-      } else if (message.what === 'failed')
-        fail(
-          message.unsafe
-            ? new UnsafeText(message.unsafe.where, message.unsafe.because)
-            : new Error(message.message),
-        )
-      else {
-        state = { is: 'done' }
-        thread.end(id)
-        done.resolve(message.bytes)
-      }
-      change()
-    },
-    failed: fail,
-  })
-  const { documents } = order
-  try {
-    thread.say({ id, what: 'order', order: plainOf(order) })
-  } catch (cause) {
-    fail(new Error('the order holds something that cannot be handed to a thread', { cause }))
-  }
-
-  const room = async () => {
-    while (state.is === 'running' && piecesOut >= piecesMax) await untilChange.promise
-    return state.is === 'running'
-  }
-  const send = (memory: ArrayBuffer, bytes: number) => {
-    piecesOut++
-    thread.say({ id, what: 'piece', memory, bytes }, [memory])
-  }
-  void (async () => {
-    for (const document of documents) {
-      for await (const piece of pieces(document, thread)) {
-        if (!(await room())) return
-        send(piece.memory, piece.bytes)
-      }
-      thread.say({ id, what: 'ended' })
-    }
-  })().catch((error: unknown) => stop(error instanceof Error ? error : new Error(String(error))))
-
-  async function* chunks(): AsyncGenerator<Buffer, void, undefined> {
-    try {
-      for (;;) {
-        const chunk = sealed.shift()
-        if (chunk) {
-          thread.say({ id, what: 'taken' })
-          yield chunk
-        } else if (state.is === 'failed') throw state.error
-        else if (state.is === 'done') return
-        else await untilChange.promise
-      }
-    } finally {
-      cancel()
-    }
-  }
-  return { chunks: chunks(), bytes: announced.promise, done: done.promise, cancel }
-}
-
-/** Only what a thread needs; certificates as copies, since cloning a pooled buffer clones the whole pool. */
-function plainOf(order: SealOrder): PlainOrder {
-  return {
-    from: order.from,
-    to: order.to,
-    messageId: order.messageId,
-    date: order.date,
-    subject: order.subject,
-    dataHolder: order.dataHolder,
-    patientName: order.patientName,
-    recurring: order.recurring,
-    ...(order.contextText === undefined ? {} : { contextText: order.contextText }),
-    ...(order.algorithms === undefined ? {} : { algorithms: order.algorithms }),
-    documents: order.documents.map(({ fileName, mediaType, bytes }) => ({ fileName, mediaType, bytes })),
-    recipients: order.recipients.map(unpooled),
-  }
-}
-
-function unpooled(bytes: Buffer): Buffer {
-  const own = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(own)
-  return own
-}
-
-/** Copies a document into pieces of the size the thread likes best: memory of the source cannot be given away. */
-async function* pieces(
-  document: SealDocument,
-  thread: Thread,
-): AsyncGenerator<{ memory: ArrayBuffer; bytes: number }> {
-  let memory: ArrayBuffer | undefined
-  let bytes = 0
-  for await (const chunk of document.chunks())
-    for (let from = 0; from < chunk.length;) {
-      memory ??= thread.memory()
-      const part = chunk.subarray(from, from + pieceBytes - bytes)
-      new Uint8Array(memory).set(part, bytes)
-      bytes += part.length
-      from += part.length
-      if (bytes === pieceBytes) {
-        yield { memory, bytes }
-        memory = undefined
-        bytes = 0
-      }
-    }
-  if (memory && bytes > 0) yield { memory, bytes }
 }

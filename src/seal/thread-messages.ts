@@ -1,3 +1,4 @@
+import type { FailureCode } from '../domain/failure.ts'
 import type { PlainOrder } from './seal-order.ts'
 import type { Signer } from './signature.ts'
 
@@ -6,31 +7,45 @@ export interface ThreadStart {
   readonly signers: readonly Signer[]
 }
 
-/** To the thread. Document pieces come in order, document by document, each document closed by `ended`. */
+/**
+ * To the thread. A message between threads costs as much as sealing 5 kB, so there are few: pieces come in order,
+ * document by document, and where one ends the thread knows from the lengths in the order.
+ */
 export type ToThread =
   | { readonly id: number; readonly what: 'order'; readonly order: PlainOrder }
   | { readonly id: number; readonly what: 'piece'; readonly memory: ArrayBuffer; readonly bytes: number }
-  | { readonly id: number; readonly what: 'ended' }
+  /** Somebody begins to take one batch. */
   | { readonly id: number; readonly what: 'taken' }
   | { readonly id: number; readonly what: 'cancel' }
 
 /** From the thread. */
-export type FromThread =
-  | { readonly id: number; readonly what: 'announced'; readonly bytes: number }
-  | { readonly id: number; readonly what: 'sealed'; readonly memory: ArrayBuffer }
-  /** The memory of a piece that has been read: room for another one. */
-  | { readonly id: number; readonly what: 'returned'; readonly memory: ArrayBuffer }
-  | { readonly id: number; readonly what: 'done'; readonly bytes: number }
-  | {
-      readonly id: number
-      readonly what: 'failed'
-      readonly message: string
-      readonly unsafe?: { readonly where: string; readonly because: string }
-    }
+export type FromThread = SealedBatch | SealingFailed
 
-/** Octets of one document piece: 1,152 base64 lines, so that encoding carries nothing over. */
-export const pieceBytes = 57 * 1152
-/** Pieces of one order on their way to the thread. */
-export const piecesMax = 4
-/** Sealed chunks of one order that nobody has taken yet; about 120 kB each. */
-export const chunksMax = 6
+export interface SealedBatch {
+  readonly id: number
+  readonly what: 'sealed'
+  readonly chunks: readonly ArrayBuffer[]
+  /** Octets of the whole sealed message. */
+  readonly bytesInAll: number
+  readonly isLast: boolean
+  /** The memory of pieces that have been read: room for others. */
+  readonly returned: readonly ArrayBuffer[]
+}
+
+export interface SealingFailed {
+  readonly id: number
+  readonly what: 'failed'
+  /** For people, without PHI. */
+  readonly because: string
+  /** Undefined for what is nobody's failure but a bug. */
+  readonly code?: FailureCode
+}
+
+/** Octets of one document piece; whole base64 lines, so that encoding carries nothing over. */
+export const pieceBytes = 57 * 4608
+/** Pieces of one order on their way to the thread, or not yet returned. */
+export const piecesMax = 3
+/** Sealed octets that make a batch; one piece becomes 490 kB. */
+export const batchBytesWanted = 360 * 1024
+/** Batches of one order that nobody has taken yet. */
+export const batchesMax = 3

@@ -1,9 +1,17 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { Failed } from '../domain/failure.ts'
 import { UnsafeText } from '../lib/mime-writer.ts'
 import type { PlainOrder } from './seal-order.ts'
 import { sealing } from './sealing.ts'
 import { makeSignature } from './signature.ts'
-import { chunksMax, type FromThread, type ThreadStart, type ToThread } from './thread-messages.ts'
+import {
+  batchBytesWanted,
+  batchesMax,
+  piecesMax,
+  type FromThread,
+  type ThreadStart,
+  type ToThread,
+} from './thread-messages.ts'
 
 /**
  * A sealing thread: many orders at once, each at the pace of its source and its taker, so that a slow mail server holds
@@ -19,13 +27,10 @@ const signature = makeSignature(
   })),
 )
 
-/** Sealed bytes smaller than this wait for company: a hop between threads costs more than copying them. */
-const chunkBytesWanted = 48 * 1024
-
 interface Running {
-  arrived: Extract<ToThread, { what: 'piece' | 'ended' }>[]
+  readonly arrived: { readonly memory: ArrayBuffer; readonly bytes: number }[]
   untaken: number
-  cancelled: boolean
+  isCancelled: boolean
   wake: () => void
 }
 const running = new Map<number, Running>()
@@ -38,7 +43,7 @@ port.on('message', (message: ToThread) => {
   const one = running.get(message.id)
   if (!one) return
   if (message.what === 'taken') one.untaken--
-  else if (message.what === 'cancel') one.cancelled = true
+  else if (message.what === 'cancel') one.isCancelled = true
   else one.arrived.push(message)
   one.wake()
 })
@@ -46,62 +51,78 @@ port.on('message', (message: ToThread) => {
 class Cancelled extends Error {}
 
 async function run(id: number, order: PlainOrder): Promise<void> {
-  const one: Running = { arrived: [], untaken: 0, cancelled: false, wake: () => {} }
+  const one: Running = { arrived: [], untaken: 0, isCancelled: false, wake: () => {} }
   running.set(id, one)
   const say = (message: FromThread, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer)
-  const change = () =>
-    new Promise<void>((resolve) => {
-      one.wake = resolve
-    })
-
-  async function* document(): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      if (one.cancelled) throw new Cancelled()
-      const next = one.arrived.shift()
-      if (!next) await change()
-      else if (next.what === 'ended') return
-      else {
-        yield new Uint8Array(next.memory, 0, next.bytes)
-        say({ id, what: 'returned', memory: next.memory }, [next.memory])
-      }
+  const until = async (isSo: () => boolean) => {
+    while (!isSo()) {
+      if (one.isCancelled) throw new Cancelled()
+      await new Promise<void>((resolve) => {
+        one.wake = resolve
+      })
     }
   }
 
-  let waiting: Buffer[] = []
-  let waitingBytes = 0
-  const flush = () => {
-    const chunk = waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting, waitingBytes)
-    waiting = []
-    waitingBytes = 0
+  let chunks: Buffer[] = []
+  let chunkBytes = 0
+  let returned: ArrayBuffer[] = []
+  let bytesInAll = 0
+  const flush = async (isLast: boolean) => {
+    await until(() => one.untaken < batchesMax)
     one.untaken++
-    // Small buffers share a pool, which must not be given away.
-    const own = chunk.byteLength === chunk.buffer.byteLength ? chunk : Buffer.allocUnsafeSlow(chunk.length)
-    if (own !== chunk) chunk.copy(own)
-    const memory = own.buffer as ArrayBuffer
-    say({ id, what: 'sealed', memory }, [memory])
+    const memories = chunks.map(memoryOf)
+    say({ id, what: 'sealed', chunks: memories, bytesInAll, isLast, returned }, [...memories, ...returned])
+    chunks = []
+    chunkBytes = 0
+    returned = []
   }
-  const emit = async (sealed: Buffer) => {
-    waiting.push(sealed)
-    waitingBytes += sealed.length
-    if (waitingBytes < chunkBytesWanted) return
-    while (one.untaken >= chunksMax && !one.cancelled) await change()
-    if (one.cancelled) throw new Cancelled()
-    flush()
+  async function* document(index: number): AsyncGenerator<Uint8Array> {
+    for (let left = order.documents[index]!.bytes; left > 0;) {
+      // Many small documents may fill no batch, and their memory is waited for.
+      if (one.arrived.length === 0 && returned.length === piecesMax) await flush(false)
+      await until(() => one.arrived.length > 0)
+      const { memory, bytes } = one.arrived.shift()!
+      left -= bytes
+      yield new Uint8Array(memory, 0, bytes)
+      returned.push(memory)
+    }
   }
 
   try {
     const plain = { ...order, recipients: order.recipients.map(bufferOf) }
-    const bytes = await sealing(plain, signature, document, emit, {
-      announce: (announced) => say({ id, what: 'announced', bytes: announced }),
-    })
-    if (waitingBytes > 0) flush()
-    say({ id, what: 'done', bytes })
+    await sealing(
+      plain,
+      signature,
+      document,
+      async (sealed) => {
+        chunks.push(sealed)
+        chunkBytes += sealed.length
+        if (chunkBytes >= batchBytesWanted) await flush(false)
+      },
+      {
+        announce: (announced) => {
+          bytesInAll = announced
+        },
+      },
+    )
+    await flush(true)
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    if (error instanceof UnsafeText)
-      say({ id, what: 'failed', message, unsafe: { where: error.where, because: error.because } })
-    else if (!(error instanceof Cancelled)) say({ id, what: 'failed', message })
+    if (!(error instanceof Cancelled)) say({ id, what: 'failed', ...failureIn(error) })
   } finally {
     running.delete(id)
   }
+}
+
+/** Small buffers share a pool, which must not be given away. */
+function memoryOf(chunk: Buffer): ArrayBuffer {
+  if (chunk.byteLength === chunk.buffer.byteLength) return chunk.buffer as ArrayBuffer
+  const own = Buffer.allocUnsafeSlow(chunk.length)
+  chunk.copy(own)
+  return own.buffer as ArrayBuffer
+}
+
+function failureIn(error: unknown): Pick<FromThread & { what: 'failed' }, 'because' | 'code'> {
+  if (error instanceof Failed) return { code: error.code, because: error.because }
+  if (error instanceof UnsafeText) return { code: 'message-refused', because: error.message }
+  return { because: error instanceof Error ? error.message : String(error) }
 }

@@ -1,9 +1,9 @@
 import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { Failed } from '../../src/domain/failure.ts'
-import { UnsafeText } from '../../src/lib/mime-writer.ts'
+import { Failed, failureOf } from '../../src/domain/failure.ts'
 import { open } from '../../src/seal/open.ts'
-import { makeSealer, type Sealer, type SealedStream } from '../../src/seal/seal.ts'
+import type { SealedStream } from '../../src/seal/running-order.ts'
+import { makeSealer, ordersMax, type Sealer } from '../../src/seal/seal.ts'
 import { aDocument, anOrder, aTown, type Town } from './an-order.ts'
 
 let town: Town
@@ -92,7 +92,7 @@ describe('sealing in threads', () => {
     const before = asked.chunks
     await whole(sealer.seal(anOrder(town, { documents: [aDocument(Buffer.alloc(500_000))] })))
     expect(asked.chunks).toBe(before)
-    expect(asked.chunks).toBeLessThan(30)
+    expect(asked.chunks).toBeLessThan(60)
     stalled.cancel()
     await expect(stalled.done).rejects.toThrow(/cancelled/)
   })
@@ -146,10 +146,25 @@ describe('sealing in threads', () => {
     await until(() => asked.isOver)
   })
 
+  test('a document that is one byte too long is never sealed in part, and many small ones go through', async () => {
+    const long = { ...aDocument(Buffer.alloc(1001, 'x')), bytes: 1000 }
+    await expect(whole(sealer.seal(anOrder(town, { documents: [long] })))).rejects.toThrow(
+      /does not have the 1000/,
+    )
+    const documents = Array.from({ length: 100 }, () => aDocument(Buffer.from('small'), 'ccd.xml'))
+    expect(documentIn(await whole(sealer.seal(anOrder(town, { documents }))), town).toString()).toBe('small')
+  })
+
+  test('a certificate nobody can encrypt to is the recipient’s failure', async () => {
+    const stream = sealer.seal(anOrder(town, { recipients: [Buffer.from('not a certificate')] }))
+    await expect(whole(stream)).rejects.toMatchObject({ code: 'recipient-untrusted' })
+  })
+
   test('text that cannot stand in a message is refused by name and without being quoted', async () => {
     const stream = sealer.seal(anOrder(town, { patientName: 'Ellen\r\nRecurring: Yes' }))
     const error: unknown = await whole(stream).catch((reason: unknown) => reason)
-    expect(error).toBeInstanceOf(UnsafeText)
+    expect(error).toBeInstanceOf(Failed)
+    expect(error).toMatchObject({ code: 'message-refused' })
     expect(String(error)).not.toContain('Ellen')
     await expect(stream.bytes).rejects.toBe(error)
   })
@@ -158,25 +173,53 @@ describe('sealing in threads', () => {
 describe('the threads', () => {
   const program = new URL('./breaking-worker.ts', import.meta.url)
 
-  test('one that breaks fails its orders with an ordinary error and is replaced', async () => {
+  test('one that breaks fails its orders with a transient failure and is replaced', async () => {
     const fragile = makeSealer({ threads: 1, signers: [town.ashby], program })
     for (const subject of ['throw', 'exit']) {
       const stream = fragile.seal(anOrder(town, { subject }))
       await expect(whole(stream)).rejects.toThrow(/sealing thread (broke|ended)/)
-      await expect(stream.done).rejects.toThrow(/can be sealed again/)
+      const error: unknown = await stream.done.catch((reason: unknown) => reason)
+      expect(error).toBeInstanceOf(Failed)
+      expect(failureOf((error as Failed).code).class).toBe('transient')
       const sealed = await whole(fragile.seal(anOrder(town)))
       expect(open(sealed, { keys: [town.phr] }).opened).toBe(true)
     }
     await fragile.close()
   })
 
-  test('closing fails what is running and refuses what comes', async () => {
+  test('closing lets what is under way finish and refuses what comes', async () => {
+    const closing = makeSealer({ threads: 1, signers: [town.ashby] })
+    const content = Buffer.alloc(3_000_000, 'ClinicalDocument ')
+    const sealed = whole(closing.seal(anOrder(town, { documents: [aDocument(content)] })))
+    const closed = closing.close()
+    expect(() => closing.seal(anOrder(town))).toThrow(/closed/)
+    expect(documentIn(await sealed, town).equals(content)).toBe(true)
+    await closed
+  })
+
+  test('closing waits no longer than it is told: what hangs fails and can be tried again', async () => {
     const closing = makeSealer({ threads: 1, signers: [town.ashby] })
     const stream = closing.seal(anOrder(town, { documents: [endless().document] }))
     await stream.bytes
-    await closing.close()
-    await expect(whole(stream)).rejects.toThrow(/closed/)
-    expect(() => closing.seal(anOrder(town))).toThrow(/closed/)
+    await closing.close(1)
+    await expect(whole(stream)).rejects.toMatchObject({ code: 'sealing-interrupted' })
+  })
+
+  test('a thread takes a bounded number of orders; the next one waits until another ends', async () => {
+    const narrow = makeSealer({ threads: 1, signers: [town.ashby] })
+    const stalled = Array.from({ length: ordersMax }, () =>
+      narrow.seal(anOrder(town, { documents: [endless().document] })),
+    )
+    await Promise.all(stalled.map((one) => one.bytes))
+    const { asked, document } = endless()
+    const waits = narrow.seal(anOrder(town, { documents: [document] }))
+    await setImmediate()
+    expect(asked.chunks).toBe(0)
+    stalled[3]!.cancel()
+    await waits.bytes
+    expect(asked.chunks).toBeGreaterThan(0)
+    await narrow.close(1)
+    await expect(waits.done).rejects.toMatchObject({ code: 'sealing-interrupted' })
   })
 
   test('without a signer nothing is sealed', async () => {
