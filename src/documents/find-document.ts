@@ -167,6 +167,7 @@ async function newestDocument(
     if (second !== undefined) return second
   }
 
+  let stale: Failed | undefined
   const encounters = wanted.encounter !== undefined && isId(wanted.encounter) ? [wanted.encounter] : []
   for (const encounter of [...encounters, undefined]) {
     const listed = await searchDocuments(server, patient, wanted, encounter)
@@ -179,13 +180,13 @@ async function newestDocument(
     )
     if (choice === undefined) continue
     const { date } = choice.document
-    if (date !== undefined && wanted.freshAfter !== undefined && date < wanted.freshAfter)
-      throw new Failed(
-        'document-stale',
-        `the newest document on ${server.name} is of ${date.toISOString()}, wanted is one after ${wanted.freshAfter.toISOString()}`,
-      )
-    return choice
+    if (date === undefined || wanted.freshAfter === undefined || date >= wanted.freshAfter) return choice
+    stale = new Failed(
+      'document-stale',
+      `the newest document on ${server.name} is of ${date.toISOString()}, wanted is one after ${wanted.freshAfter.toISOString()}`,
+    )
   }
+  if (stale !== undefined) throw stale
   throw new Failed('document-missing', `${server.name} lists no current clinical summary for the patient`)
 }
 
