@@ -14,9 +14,7 @@ import {
   insertVerdicts,
   patientKey,
   recordMessages,
-  sentOfEncounter,
   undecidedIn,
-  unsentOfEncounter,
   wasCancelledBefore,
   type DecidedMessage,
   type NewEvent,
@@ -24,12 +22,9 @@ import {
 } from '../store/decisions.ts'
 import { candidatesFor } from '../store/matching.ts'
 import { inTransaction, type Query } from '../store/query.ts'
-import {
-  insertTransmissions,
-  lockTransmission,
-  recordOccurrence,
-  type NewTransmission,
-} from '../store/transmissions.ts'
+import { insertTransmissions, type NewTransmission } from '../store/transmissions.ts'
+import { engineEntry } from './engine-entry.ts'
+import { takeBack } from './take-back.ts'
 
 export interface DecidePorts {
   readonly dataSource: DataSource
@@ -55,15 +50,19 @@ const passRowsMax = 200
  * Message → trigger event → verdicts → transmissions with their jobs, in one transaction. Takes the next messages of the
  * lanes that nobody else is working on, in order; run it until it decides nothing more.
  */
-export function decide(ports: DecidePorts, lanes: readonly number[]): Promise<Decided> {
+export function decide(
+  ports: DecidePorts,
+  lanes: readonly number[],
+  rowsMax: number = passRowsMax,
+): Promise<Decided> {
   return inTransaction(ports.dataSource, async (query) => {
     const held = await holdLanes(query, lanes)
-    const messages = held.length === 0 ? [] : await undecidedIn(query, held, passRowsMax)
+    const messages = held.length === 0 ? [] : await undecidedIn(query, held, rowsMax)
     if (messages.length === 0) return { messages: 0, transmissions: 0, outcomes: [] }
     const at = ports.now()
 
     const read = messages.map((message) => readMessage(ports, message, at))
-    const triggered = read.filter((one) => one.event !== undefined)
+    const triggered = read.filter(isTriggering)
     const candidates = await candidatesFor(
       query,
       triggered.map((one) => strongKeys(one.event, ports.aliases)),
@@ -76,6 +75,26 @@ export function decide(ports: DecidePorts, lanes: readonly number[]): Promise<De
   })
 }
 
+/**
+ * The next message of these lanes cannot be decided, however often it is tried: it goes into quarantine, so that what
+ * comes after it in its lane does not wait for ever.
+ */
+export function setAside(ports: DecidePorts, lanes: readonly number[]): Promise<void> {
+  return inTransaction(ports.dataSource, async (query) => {
+    const held = await holdLanes(query, lanes)
+    const [message] = held.length === 0 ? [] : await undecidedIn(query, held, 1)
+    if (message === undefined) return
+    const because =
+      'deciding it failed unexpectedly; the log has the place. Report it, then replay the message'
+    const { id } = message
+    await recordMessages(
+      query,
+      [{ id, state: 'quarantined', code: 'undecidable', because, revision: null }],
+      ports.now(),
+    )
+  })
+}
+
 interface Read {
   readonly message: Undecided
   readonly plan: ChannelPlan | undefined
@@ -83,33 +102,35 @@ interface Read {
   readonly event: TriggerEvent | undefined
 }
 
-type Triggered = Read & { readonly event: TriggerEvent; readonly result: MatchResult }
+type Triggering = Read & { readonly event: TriggerEvent }
 
-function readMessage(ports: DecidePorts, message: Undecided, at: Date): Read & { event: TriggerEvent } {
+type Triggered = Triggering & { readonly result: MatchResult }
+
+function isTriggering(one: Read): one is Triggering {
+  return one.event !== undefined
+}
+
+function readMessage(ports: DecidePorts, message: Undecided, at: Date): Read {
   const plan = ports.channel(message.channel)
-  const outcome = (
+  const read = (
     state: DecidedMessage['state'],
     code: string | null,
     because: string | null,
     event?: TriggerEvent,
-  ) =>
-    // The cast is undone by the filter above: only triggers carry an event.
-    ({
-      message,
-      plan,
-      event,
-      decided: { id: message.id, state, code, because, revision: plan?.revision ?? null },
-    }) as Read & {
-      event: TriggerEvent
-    }
+  ): Read => ({
+    message,
+    plan,
+    event,
+    decided: { id: message.id, state, code, because, revision: plan?.revision ?? null },
+  })
   if (plan === undefined)
-    return outcome(
+    return read(
       'quarantined',
       'channel-missing',
       `channel “${message.channel}” is not loaded: restore its file, then replay`,
     )
   if (message.content === null)
-    return outcome(
+    return read(
       'quarantined',
       'content-missing',
       'the content is past its retention and was dropped before it was decided',
@@ -117,11 +138,11 @@ function readMessage(ports: DecidePorts, message: Undecided, at: Date): Read & {
   const decision = evaluate(plan, message.content, at)
   switch (decision.decision) {
     case 'trigger':
-      return outcome('triggered', null, null, decision.event)
+      return read('triggered', null, null, decision.event)
     case 'filtered':
-      return outcome('filtered', null, decision.because)
+      return read('filtered', null, decision.because)
     case 'quarantined':
-      return outcome('quarantined', decision.code, decision.because)
+      return read('quarantined', decision.code, decision.because)
   }
 }
 
@@ -149,7 +170,8 @@ async function record(
     }))
   let transmissions = 0
   for (const group of byEncounter(matched)) {
-    const ends = await Promise.all(group.map((one) => endOf(ports, query, one)))
+    const ends: End[] = []
+    for (const one of group) ends.push(await endOf(ports, query, one))
     const events = await insertEvents(
       query,
       ends.map((end) => end.event),
@@ -169,7 +191,7 @@ async function record(
     for (const end of ends) {
       audit.push(verdictAudit(end, events, at))
       outcomes.push({ channel: end.one.message.channel, state: 'triggered', outcome: end.event.outcome })
-      if (end.one.event.cancels === true) audit.push(...(await withdraw(query, end, at)))
+      if (end.one.event.cancels === true) audit.push(...(await takeBack(query, end.event, at)))
     }
   }
   await forgetContent(
@@ -271,34 +293,6 @@ function transmissionsOf(
   )
 }
 
-/** A cancel takes back everything of the visit that has not left; what has left is told to the operator. */
-async function withdraw(query: Query, { one, event }: End, at: Date): Promise<AuditEntry[]> {
-  if (event.encounterKey === null) return []
-  const because = `${one.event.kind} was taken back by the source`
-  const entries: AuditEntry[] = []
-  for (const id of await unsentOfEncounter(query, event.encounterKey, event.kind)) {
-    const transmission = await lockTransmission(query, id)
-    if (transmission === undefined) continue
-    const { advance } = await recordOccurrence(query, transmission, { what: 'withdrawn' }, at, {
-      code: 'taken-back',
-      because,
-    })
-    if (advance.outcome === 'moved')
-      entries.push(
-        engineEntry(
-          at,
-          'transmission-withdrawn',
-          `transmission:${id}`,
-          { because },
-          transmission.authorizationId,
-        ),
-      )
-  }
-  for (const id of await sentOfEncounter(query, event.encounterKey, event.kind))
-    entries.push(engineEntry(at, 'transmission-withdrawn', `transmission:${id}`, { because, tooLate: true }))
-  return entries
-}
-
 function verdictAudit({ one, event }: End, events: ReadonlyMap<string, string>, at: Date): AuditEntry {
   return engineEntry(at, 'verdict', `event:${events.get(event.messageId)}`, {
     message: event.messageId,
@@ -316,21 +310,4 @@ function verdictAudit({ one, event }: End, events: ReadonlyMap<string, string>, 
             code: verdict.code,
           })),
   })
-}
-
-function engineEntry(
-  at: Date,
-  action: AuditEntry['action'],
-  subject: string,
-  detail: Record<string, unknown>,
-  authorizationId?: string,
-): AuditEntry {
-  return {
-    at,
-    actor: 'engine',
-    action,
-    subject,
-    detail,
-    ...(authorizationId === undefined ? {} : { authorizationId }),
-  }
 }

@@ -1,7 +1,8 @@
 import { errorTrace, type Log } from '../lib/log.ts'
 import { lanesWaiting } from '../store/decisions.ts'
+import { isRowAtFault } from '../store/inbound-messages.ts'
 import { queryOf } from '../store/query.ts'
-import { decide, type Decided, type DecidePorts } from './decide.ts'
+import { decide, setAside, type Decided, type DecidePorts } from './decide.ts'
 
 /** The safety net under the wake-ups: after a crash or a lost notification nothing waits longer than this. */
 const lookAgainMs = 1000
@@ -55,6 +56,26 @@ export function startDecider(ports: DecidePorts, log: Log, onDecided: (decided: 
     } catch (error) {
       // Rolled back whole: the messages are still there and the next look finds them.
       log.error('deciding failed and will be repeated', { error: errorTrace(error) })
+      if (isMessageAtFault(error)) await oneByOne(lanes)
+    }
+  }
+
+  /** One message must not keep a whole pass from being decided, again and again: it is found and set aside. */
+  async function oneByOne(lanes: readonly number[]): Promise<void> {
+    try {
+      for (let isDone = false; !isDone && !isStopped;) {
+        try {
+          const decided = await decide(ports, lanes, 1)
+          if (decided.messages > 0) onDecided(decided)
+          else isDone = true
+        } catch (error) {
+          if (!isMessageAtFault(error)) throw error
+          log.error('a message cannot be decided and is quarantined', { error: errorTrace(error) })
+          await setAside(ports, lanes)
+        }
+      }
+    } catch (error) {
+      log.warn('deciding one by one was interrupted', { error: errorTrace(error) })
     }
   }
 
@@ -66,4 +87,9 @@ export function startDecider(ports: DecidePorts, log: Log, onDecided: (decided: 
       await Promise.all(running)
     },
   }
+}
+
+/** True where trying the same message again cannot help: the database refuses a value, or our own code stumbled. */
+function isMessageAtFault(error: unknown): boolean {
+  return isRowAtFault(error) || error instanceof TypeError || error instanceof RangeError
 }
