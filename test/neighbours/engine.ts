@@ -97,6 +97,20 @@ export class Engine {
     return JSON.parse(text) as Answer
   }
 
+  /** `bluepost WORDS… --config …` in a process of its own, with the engine’s settings and environment. */
+  async command(...words: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const { NODE_OPTIONS: _, ...inherited } = process.env
+    const child = spawn(process.execPath, [command, ...words, '--config', this.#config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...inherited, ...this.#environment },
+    })
+    const said = { stdout: '', stderr: '' }
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text))
+    const [code] = (await once(child, 'close')) as [number | null]
+    return { code: code ?? -1, ...said }
+  }
+
   lastWords(lines = 30): string {
     return this.log
       .slice(-lines)
