@@ -2,7 +2,7 @@
  * Inbound messages are decided lane by lane, each in the order of arrival; messages of one patient share a lane. More
  * lanes mean less waiting for strangers, and one advisory lock each while it is worked on.
  */
-export const laneCount = 256
+const laneCount = 256
 
 /** The lane of an order key (FNV-1a, 32 bits). It is stored with the message: changing it needs an empty backlog. */
 export function laneOf(key: string): number {

@@ -1,7 +1,7 @@
 /** MLLP release 1: <SB> content <EB><CR> (HL7 v2.5.1 appendix C / Transport Specification: MLLP, Release 1, §2). */
-export const startBlock = 0x0b
-export const endBlock = 0x1c
-export const carriageReturn = 0x0d
+const startBlock = 0x0b
+const endBlock = 0x1c
+const carriageReturn = 0x0d
 const lineFeed = 0x0a
 
 /** Why bytes inside a frame never became one. */

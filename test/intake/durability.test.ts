@@ -1,8 +1,11 @@
-import { afterEach, beforeAll, afterAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { adt, answer, framed } from './adt.ts'
 import { openIntakeRoom, type IntakeRoom } from './intake-room.ts'
+
+// A busy machine is no failure.
+jest.setTimeout(60_000)
 
 let database: TestDatabase
 let administrator: pg.Client
@@ -16,7 +19,7 @@ beforeAll(async () => {
   url.pathname = '/postgres'
   administrator = new pg.Client({ connectionString: url.href })
   await administrator.connect()
-}, 60_000)
+})
 
 afterEach(async () => {
   await bringBack()

@@ -1,14 +1,17 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { adt, answer, framed } from './adt.ts'
 import { openIntakeRoom, type IntakeRoom } from './intake-room.ts'
+
+// A busy machine is no failure.
+jest.setTimeout(60_000)
 
 let database: TestDatabase
 const open: IntakeRoom[] = []
 
 beforeAll(async () => {
   database = await freshDatabase()
-}, 60_000)
+})
 
 afterAll(async () => {
   await Promise.all(open.map((room) => room.close()))

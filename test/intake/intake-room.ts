@@ -21,7 +21,7 @@ export interface IntakeRoom {
   close(): Promise<void>
 }
 
-export interface StoredMessage {
+interface StoredMessage {
   readonly controlId: string
   readonly state: string
   readonly code: string | null
@@ -31,7 +31,7 @@ export interface StoredMessage {
   readonly content: Buffer
 }
 
-export interface StoredFragment {
+interface StoredFragment {
   readonly because: string
   readonly content: Buffer
 }

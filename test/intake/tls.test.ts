@@ -1,12 +1,15 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import type tls from 'node:tls'
-import { afterEach, beforeAll, expect, test } from '@jest/globals'
+import { afterEach, beforeAll, expect, jest, test } from '@jest/globals'
 import { listenMllp, type MllpListener, type MllpTls } from '../../src/intake/mllp-listener.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { makeRoot, serverAuth, type Authority, type Issued } from '../pki/pki.ts'
 import { framed } from './adt.ts'
 import { connectSender, type Sender } from './sender.ts'
+
+// A busy machine is no failure.
+jest.setTimeout(60_000)
 
 const clientAuth = '1.3.6.1.5.5.7.3.2'
 const host = 'intake.ashby.example'
@@ -26,7 +29,7 @@ beforeAll(() => {
     name: 'stranger',
     extendedKeyUsage: [clientAuth],
   })
-}, 60_000)
+})
 
 afterEach(async () => {
   await Promise.all(listeners.splice(0).map((listener) => listener.close(0)))
