@@ -27,7 +27,8 @@ export async function ensureContentPartitions(
       if (await hasRelation(manager, partition)) return
       await manager.query(`CREATE TABLE ${partition} (LIKE message_content INCLUDING ALL)`)
       // Rows of this day must not arrive in the default partition between the move and the attachment. An INSERT that
-      // waits here finds, once let in, that the default partition is no longer right for it, fails, and is repeated.
+      // waits here finds, once let in, that the default partition is no longer right for it, fails, and is repeated
+      // (insertMessages).
       await manager.query('LOCK TABLE message_content_default IN ACCESS EXCLUSIVE MODE')
       await manager.query(
         `WITH moved AS (DELETE FROM message_content_default WHERE received_on = $1 RETURNING *)
@@ -74,11 +75,13 @@ async function lockPartitions(manager: EntityManager): Promise<void> {
   await manager.query('SELECT pg_advisory_xact_lock($1)', [partitionLock])
 }
 
+/** Asked of the catalog’s rows: to_regclass may answer from what this session knew before it waited for the lock. */
 async function hasRelation(manager: EntityManager, name: string): Promise<boolean> {
-  const [found]: { exists: boolean }[] = await manager.query('SELECT to_regclass($1) IS NOT NULL AS exists', [
-    name,
-  ])
-  return found!.exists
+  const rows: unknown[] = await manager.query(
+    'SELECT 1 FROM pg_class WHERE relname = $1 AND relnamespace = current_schema()::regnamespace',
+    [name],
+  )
+  return rows.length > 0
 }
 
 /** The name of a day’s partition. Throws where the text is no day: it becomes part of a statement. */

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { DataSource } from 'typeorm'
+import { poolOf } from './data-source.ts'
 
 /** Advisory lock class of transmissions being worked on. */
 const stepLocks = 7_210_003
@@ -18,17 +19,17 @@ export async function withStepLock(
   transmissionId: string,
   work: () => Promise<void>,
 ): Promise<boolean> {
-  const runner = dataSource.createQueryRunner()
-  await runner.connect()
+  const client = await poolOf(dataSource).connect()
+  const key = [stepLocks, transmissionId]
   const tryLock = async () => {
-    const rows = (await runner.query('SELECT pg_try_advisory_lock($1, hashtext($2)) AS held', [
-      stepLocks,
-      transmissionId,
-    ])) as {
-      held: boolean
-    }[]
+    const { rows } = await client.query<{ held: boolean }>(
+      'SELECT pg_try_advisory_lock($1, hashtext($2)) AS held',
+      key,
+    )
     return rows[0]?.held === true
   }
+  // A connection that broke, or may still hold the lock, must not go back to the others.
+  let isSound = false
   try {
     let isHeld = await tryLock()
     for (const waitMs of patienceMs) {
@@ -36,14 +37,17 @@ export async function withStepLock(
       await pause(waitMs)
       isHeld = await tryLock()
     }
-    if (!isHeld) return false
-    try {
-      await work()
-      return true
-    } finally {
-      await runner.query('SELECT pg_advisory_unlock($1, hashtext($2))', [stepLocks, transmissionId])
+    if (isHeld) {
+      try {
+        await work()
+      } finally {
+        await client.query('SELECT pg_advisory_unlock($1, hashtext($2))', key)
+        isSound = true
+      }
     }
+    isSound = true
+    return isHeld
   } finally {
-    await runner.release()
+    client.release(!isSound)
   }
 }
