@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto'
 import type { DirectAddress } from '../domain/direct-address.ts'
 import type { TraceStep } from '../domain/trust-verdict.ts'
-import { fitsDns, type CertAnswer, type CertRecord } from '../lib/dns-cert.ts'
+import type { CertAnswer, CertRecord } from '../lib/dns-cert.ts'
+import { fitsDns } from '../lib/dns-name.ts'
 import type { AnswerCache } from './answer-cache.ts'
 
 export type DiscoveryStepName = 'dns-address' | 'dns-domain'

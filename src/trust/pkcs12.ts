@@ -46,8 +46,9 @@ const bagsMax = 1_000
 /** Rounds of a key derivation; OpenSSL writes 2,048, careful people 1,000,000. */
 const iterationsMax = 10_000_000
 
+// openssl pkcs12 -export reads its input twice, so a pipe between the two does not do.
 const renew =
-  'write it anew with today’s algorithms: openssl pkcs12 -legacy -in OLD.p12 -nodes | openssl pkcs12 -export -out NEW.p12'
+  'write it anew with today’s algorithms: openssl pkcs12 -legacy -in OLD.p12 -nodes -out both.pem && openssl pkcs12 -export -in both.pem -out NEW.p12, then delete both.pem'
 const exportAgain =
   'export certificate and key again: openssl pkcs12 -export -inkey key.pem -in cert.pem -out NEW.p12'
 

@@ -3,7 +3,8 @@ import net, { type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import packet from 'dns-packet'
 import fc from 'fast-check'
-import { fitsDns, resolveCert } from '../../src/lib/dns-cert.ts'
+import { resolveCert } from '../../src/lib/dns-cert.ts'
+import { fitsDns } from '../../src/lib/dns-name.ts'
 import { serveDns } from '../neighbours/dns-server.ts'
 
 const asked: { name: string; over: string; edns: number }[] = []
