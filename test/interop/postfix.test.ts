@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
-import type { Edge, RecipientSubmission } from '../../src/edge/edge.ts'
+import type { Edge, Permission, RecipientSubmission } from '../../src/edge/edge.ts'
 import { makeSmtpEdge } from '../../src/edge/smtp-edge.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { open } from '../../src/seal/open.ts'
@@ -101,14 +101,21 @@ async function arrival(isIt: (arrival: Arrival) => boolean = () => true): Promis
   }
 }
 
+interface Wishes {
+  readonly to?: readonly string[]
+  /** Which of the ports of Postfix. */
+  readonly port?: number
+  readonly permission?: Permission
+}
+
 async function send(
   sealed: Buffer,
-  { to = [ellensPhr], port = 0, permission = { permitted: true }, url = 'smtp://localhost' } = {},
+  { to = [ellensPhr], port = 0, permission = { permitted: true } }: Wishes = {},
 ): Promise<readonly RecipientSubmission[]> {
   const edge = makeSmtpEdge({
     type: 'smtp',
     name: 'direct.ashby.example',
-    routes: [{ domain: '*', url: `${url}:${postfix.ports[port]}`, ca: authority.certificatePem }],
+    routes: [{ domain: '*', url: `smtp://localhost:${postfix.ports[port]}`, ca: authority.certificatePem }],
   })
   edges.push(edge)
   const { recipients } = await edge.submit({
