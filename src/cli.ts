@@ -67,6 +67,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'take an unsent transmission back',
     load: async () => (await import('./commands/operate.ts')).withdraw,
   },
+  replay: {
+    summary: 'decide a filtered or quarantined message again',
+    load: async () => (await import('./commands/operate.ts')).replay,
+  },
   migrate: {
     summary: 'bring the database up to this version',
     load: async () => (await import('./commands/migrate.ts')).migrate,

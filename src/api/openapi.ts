@@ -150,6 +150,18 @@ export const description = {
         responses: { '200': answer('', { type: 'object' }), ...refused },
       },
     },
+    '/api/v1/messages/{id}/replay': {
+      post: {
+        summary: 'Decide a filtered or quarantined message again',
+        parameters: [id],
+        requestBody: because,
+        responses: {
+          '200': answer('Done', { type: 'object', properties: { state: { type: 'string' } } }),
+          '409': problem,
+          ...refused,
+        },
+      },
+    },
     '/api/v1/channels': {
       get: {
         summary: 'Channels as they run',

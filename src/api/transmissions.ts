@@ -2,6 +2,7 @@ import { Router } from 'express'
 import { transmissionStates } from '../domain/transmission.ts'
 import { explain, explainTransmission } from '../pipeline/explain.ts'
 import { operate, type OperatePorts, type OperatorAction } from '../pipeline/operate.ts'
+import { replay } from '../pipeline/replay.ts'
 import { queryOf } from '../store/query.ts'
 import { listMessages, listTransmissions } from '../store/views.ts'
 import { callerFor, only } from './access.ts'
@@ -40,9 +41,7 @@ export function transmissionRoutes(ports: OperatePorts): Router {
 
   for (const action of ['retry', 'release', 'withdraw'] as const satisfies readonly OperatorAction[])
     router.post(`/:id/${action}`, only('operator'), async (request, response) => {
-      const because: unknown = (request.body as { because?: unknown } | undefined)?.because
-      if (because !== undefined && (typeof because !== 'string' || because.length > 500))
-        throw new Answer({ status: 422, title: '“because” must be a text of at most 500 characters' })
+      const because = reasonIn(request.body)
       const result = await operate(ports, action, uuidIn(request, 'id'), because, callerFor(request).actor)
       if (result.outcome === 'unknown')
         throw new Answer({ status: 404, title: 'There is no such transmission' })
@@ -82,5 +81,23 @@ export function messageRoutes(ports: OperatePorts): Router {
     response.json({ ...explanation.facts, explanation: explanation.sentences })
   })
 
+  router.post('/:id/replay', only('operator'), async (request, response) => {
+    const id = request.params['id']
+    if (typeof id !== 'string' || !/^\d{1,18}$/.test(id))
+      throw new Answer({ status: 404, title: 'There is no such message' })
+    const result = await replay(ports, id, reasonIn(request.body), callerFor(request).actor)
+    if (result.outcome === 'unknown') throw new Answer({ status: 404, title: 'There is no such message' })
+    if (result.outcome === 'refused')
+      throw new Answer({ status: 409, title: 'Cannot replay', detail: result.because })
+    response.json({ state: result.state })
+  })
+
   return router
+}
+
+/** Why an operator does it; goes into the audit. */
+function reasonIn(body: unknown): string | undefined {
+  const because: unknown = (body as { because?: unknown } | undefined)?.because
+  if (because === undefined || (typeof because === 'string' && because.length <= 500)) return because
+  throw new Answer({ status: 422, title: '“because” must be a text of at most 500 characters' })
 }

@@ -1,4 +1,5 @@
-import { operate, type OperatorAction } from '../pipeline/operate.ts'
+import { operate, type OperationOutcome, type OperatorAction } from '../pipeline/operate.ts'
+import { replay as replayMessage } from '../pipeline/replay.ts'
 import {
   Findings,
   onDatabase,
@@ -7,6 +8,7 @@ import {
   printJson,
   settingsFor,
   theOne,
+  Usage,
   type Command,
 } from './command.ts'
 
@@ -39,5 +41,43 @@ ${what} The authorization is judged again before anything is sent, and the actio
         else print(`Done: the transmission is ${result.state}.`)
         return 0
       }),
+  }
+}
+
+export const replay: Command = {
+  usage: `bluepost replay MESSAGE… [--because TEXT]      numbers of messages, as explain shows them
+
+Decides filtered or quarantined messages again, by the channel files and authorizations as they are now. A running engine does it
+within a second; the action stands in the audit with your name.`,
+  options: { because: { type: 'string' } },
+  run: (call) =>
+    onDatabase(settingsFor(call), async (dataSource) => {
+      if (call.positionals.length === 0) throw new Usage('give one or more message numbers')
+      const because = call.values['because']
+      const results = []
+      for (const id of call.positionals) {
+        if (!/^\d{1,18}$/.test(id)) throw new Usage(`“${id}” is not the number of a message`)
+        const result = await replayMessage(
+          { dataSource, now: () => new Date() },
+          id,
+          typeof because === 'string' ? because : undefined,
+          operatorName(),
+        )
+        results.push({ message: id, ...result })
+        if (!call.isJson) print(`${id}  ${said(result)}`)
+      }
+      if (call.isJson) printJson(results)
+      return results.every(({ outcome }) => outcome === 'done') ? 0 : 1
+    }),
+}
+
+function said(result: OperationOutcome): string {
+  switch (result.outcome) {
+    case 'done':
+      return 'will be decided again'
+    case 'unknown':
+      return 'there is no such message'
+    case 'refused':
+      return `not replayed: ${result.because}`
   }
 }

@@ -73,6 +73,26 @@ export async function recordMessages(
   )
 }
 
+export type Reopening = 'reopened' | 'unknown' | 'received' | 'triggered' | 'content-dropped'
+
+/** A filtered or quarantined message becomes undecided again, if its bytes are still there. */
+export async function reopenMessage(query: Query, messageId: string): Promise<Reopening> {
+  const [message] = await query<{ state: MessageState | 'received'; has_content: boolean }>(
+    `SELECT m.state, EXISTS (SELECT FROM message_content c
+       WHERE c.received_on = m.received_on AND c.message_id = m.id) AS has_content
+     FROM message m WHERE m.id = $1 FOR UPDATE OF m`,
+    [messageId],
+  )
+  if (message === undefined) return 'unknown'
+  if (message.state === 'received' || message.state === 'triggered') return message.state
+  if (!message.has_content) return 'content-dropped'
+  await query(
+    `UPDATE message SET state = 'received', because = NULL, code = NULL, revision = NULL, decided_at = NULL WHERE id = $1`,
+    [messageId],
+  )
+  return 'reopened'
+}
+
 /** Takes the content of messages away that concern nobody who asked for anything. */
 export async function forgetContent(
   query: Query,

@@ -29,6 +29,7 @@ const routes: [string, string, readonly string[]][] = [
   ['POST', `/api/v1/transmissions/${unknownId}/withdraw`, ['operator']],
   ['GET', '/api/v1/messages', ['analyst', 'operator']],
   ['GET', '/api/v1/messages/1', ['analyst', 'operator']],
+  ['POST', '/api/v1/messages/1/replay', ['operator']],
   ['GET', '/api/v1/audit', ['auditor', 'operator']],
   ['GET', '/api/v1/audit/verification', ['auditor', 'operator']],
 ]

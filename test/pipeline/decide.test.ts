@@ -6,6 +6,7 @@ import { authorize, revoke } from '../../src/pipeline/authorize.ts'
 import { decide, type DecidePorts } from '../../src/pipeline/decide.ts'
 import { startDecider } from '../../src/pipeline/decider.ts'
 import { makeReceive } from '../../src/pipeline/receive.ts'
+import { replay } from '../../src/pipeline/replay.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { laneKey } from '../../src/mapping/lane-key.ts'
 import { readBlindKey } from '../../src/store/decisions.ts'
@@ -200,6 +201,28 @@ test('whatever the bytes, every message is decided and none keeps its lane waiti
     `SELECT count(*) FROM message WHERE state = 'received'`,
   )
   expect(left?.count).toBe('0')
+})
+
+test('a message in quarantine is decided again when an operator replays it; one that was sent is not', async () => {
+  const ellen = await somebody()
+  await ellen.says({ event: 'A03', controlId: 'REPLAY-1' })
+  const query = queryOf(database.dataSource)
+  const [row] = await query<{ id: string }>(`SELECT id FROM message WHERE control_id = 'REPLAY-1'`)
+  const withoutChannel = { ...ports, channel: () => undefined }
+  while ((await decide(withoutChannel, allLanes)).messages > 0);
+  expect(await ellen.transmissions()).toEqual([])
+  expect(await replay(ports, row!.id, 'channel restored', 'test')).toEqual({
+    outcome: 'done',
+    state: 'received',
+  })
+  await decideAll()
+  expect(await ellen.transmissions()).toMatchObject([{ state: 'waiting' }])
+  expect(await replay(ports, row!.id, undefined, 'test')).toMatchObject({ outcome: 'refused' })
+  expect(await replay(ports, '999999999', undefined, 'test')).toEqual({ outcome: 'unknown' })
+  const audit = await query(`SELECT actor FROM audit WHERE action = 'message-replayed' AND subject = $1`, [
+    `message:${row!.id}`,
+  ])
+  expect(audit).toEqual([{ actor: 'test' }])
 })
 
 test('a message that cannot be decided is set aside, and the one behind it is not kept waiting', async () => {
