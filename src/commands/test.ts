@@ -34,7 +34,7 @@ every channel can be loaded and every test gives what it expects.`,
         print([name, ...results.filter(({ channel }) => channel === name).map(line)].join('\n'))
       for (const problem of warnings) print(formatProblem(problem))
       print(
-        `${results.length} tests, ${failed} failed${errors.length === 0 ? '' : '; some channels cannot be loaded'}`,
+        `${results.length} ${results.length === 1 ? 'test' : 'tests'}, ${failed} failed${errors.length === 0 ? '' : '; some channels cannot be loaded'}`,
       )
     }
     return Promise.resolve(isGood ? 0 : 1)

@@ -47,6 +47,11 @@ describe('the character set is the one MSH-18 declares', () => {
   })
 })
 
+test('a byte order mark says more surely than MSH-18 what follows', () => {
+  const marked = Buffer.concat([Buffer.from('\ufeff'), message('8859/1', utf8)])
+  expect(familyOf(marked)).toBe('Müller')
+})
+
 describe('where nothing is declared', () => {
   test('bytes that are UTF-8 are read as UTF-8, and flagged', () => {
     expect(familyOf(message('', utf8))).toBe('Müller')
