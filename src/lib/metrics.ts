@@ -20,7 +20,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry, prefix: 'bluepost_' })
     this.received = new Counter({
       name: 'bluepost_messages_received_total',
-      help: 'Messages received, by what was answered: stored, repeated, refused, failed.',
+      help: 'Messages received: answered as decided, unreadable (AR) or lost (AE: not stored, the sender has to send again).',
       labelNames: ['channel', 'outcome'],
       registers,
     })

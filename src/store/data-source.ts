@@ -68,6 +68,8 @@ export function poolOf(dataSource: DataSource): pg.Pool {
 class CheckedDataSource extends DataSource {
   override async initialize(): Promise<this> {
     await super.initialize()
+    // A connection that breaks while somebody holds it: the query that meets it reports it, the process goes on.
+    poolOf(this).on('connect', (client) => client.on('error', () => {}))
     const [server] = (await this.query(
       `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
          current_setting('server_encoding') AS encoding`,

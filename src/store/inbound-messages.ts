@@ -92,12 +92,17 @@ export function openInboundMessages(
   }
 }
 
+/** Longer than any commit takes; senders usually give up after 30 to 60 s. */
+const commitMsMax = 20_000
+
 export function intakePool(dataSource: DataSource): pg.Pool {
   const pool = new pg.Pool({
     ...poolOf(dataSource).options,
     min: 0,
     max: connectionsMax,
     connectionTimeoutMillis: connectMsMax,
+    // A link that hangs must become an AE, not silence: the sender sends again, and a repeat is known.
+    query_timeout: commitMsMax,
     application_name: 'bluepost intake',
     // The plan of the prepared statement is made while the table is small and kept while it grows: it must use the index.
     onConnect: (client) => client.query('SET enable_seqscan = off; SET jit = off'),
