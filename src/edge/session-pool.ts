@@ -29,7 +29,7 @@ export interface SessionPool {
   close(): void
 }
 
-export interface Lent<T> {
+interface Lent<T> {
   readonly again: boolean
   readonly value: T
 }

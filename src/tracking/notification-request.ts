@@ -3,14 +3,14 @@ import { readDirectAddress } from '../domain/direct-address.ts'
 import { readNotification } from './read-notification.ts'
 
 /** Who is to be told about a message that we received, and of what. */
-export interface NotificationRequest {
+interface NotificationRequest {
   readonly to: string
   readonly originalMessageId?: string
   /** A dispatched MDN is wanted, too; a processed MDN is due for every trusted message, asked for or not. */
   readonly isDeliveryRequested: boolean
 }
 
-export type NotificationRequestReading =
+type NotificationRequestReading =
   | { readonly answer: true; readonly request: NotificationRequest }
   | { readonly answer: false; readonly because: string }
 

@@ -6,7 +6,7 @@ import { createSecureContext, createServer as createTlsServer, TLSSocket } from 
 export type Verb =
   'CONNECT' | 'EHLO' | 'HELO' | 'STARTTLS' | 'AUTH' | 'MAIL' | 'RCPT' | 'DATA' | 'DOT' | 'RSET' | 'QUIT'
 
-export interface Step {
+interface Step {
   readonly verb: Verb
   readonly line: string
   /** 1 for the first connection. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { anEdge, aServer, authority, large, says, send, small, tls } from './an-edge.ts'
+import { anEdge, aServer, authority, says, send, small, tls } from './an-edge.ts'
 import { serverAuth } from '../pki/pki.ts'
 import type { Script } from './scripted-smtp.ts'
 
@@ -128,8 +128,8 @@ describe('TLS', () => {
       answer: ({ verb }) =>
         verb === 'STARTTLS' ? '220 go ahead\r\n250-evil.example\r\n250 SIZE 1' : undefined,
     })
-    const { outcome } = await send(anEdge({ port: server.port, route: secured }), { content: large })
+    const { outcome } = await send(anEdge({ port: server.port, route: secured }), { content: small })
     expect(outcome).toMatchObject({ outcome: 'accepted' })
-    expect(server.mails).toEqual([large])
+    expect(server.mails).toEqual([small])
   })
 })

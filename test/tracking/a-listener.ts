@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const close of opened.splice(0).reverse()) await close()
 })
 
-export interface StoredMail {
+interface StoredMail {
   readonly envelopeFrom: string
   readonly envelopeTo: readonly string[]
   readonly peer: string
