@@ -162,6 +162,20 @@ export const description = {
         },
       },
     },
+    '/api/v1/fragments': {
+      get: {
+        summary: 'What came in and could not be read as a message at all, with the reason',
+        parameters: page,
+        responses: { '200': answer('', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/fragments/{id}': {
+      get: {
+        summary: 'One fragment with its bytes in base64',
+        parameters: [id],
+        responses: { '200': answer('', { type: 'object' }), ...refused },
+      },
+    },
     '/api/v1/channels': {
       get: {
         summary: 'Channels as they run',

@@ -44,3 +44,10 @@ export function optionalNumberIn(request: Request, name: string): string | undef
     throw new Answer({ status: 400, title: `${name} must be a number` })
   return value
 }
+
+/** Why an operator does it; goes into the audit. */
+export function reasonIn(body: unknown): string | undefined {
+  const because: unknown = (body as { because?: unknown } | undefined)?.because
+  if (because === undefined || (typeof because === 'string' && because.length <= 500)) return because
+  throw new Answer({ status: 422, title: '“because” must be a text of at most 500 characters' })
+}

@@ -7,9 +7,10 @@ import { auditRoutes } from './audit.ts'
 import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
 import { channelRoutes, type ChannelView } from './channels.ts'
 import { description } from './openapi.ts'
+import { fragmentRoutes, messageRoutes } from './messages.ts'
 import { operationRoutes, type OperationPorts } from './operations.ts'
 import { failures, notFound } from './problem.ts'
-import { messageRoutes, transmissionRoutes } from './transmissions.ts'
+import { transmissionRoutes } from './transmissions.ts'
 
 export interface ApiPorts extends AuthorizationPorts, OperatePorts, OperationPorts {
   readonly access: AccessRules
@@ -44,6 +45,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/authorizations', authorizationRoutes(ports))
   v1.use('/transmissions', transmissionRoutes(ports))
   v1.use('/messages', messageRoutes(ports))
+  v1.use('/fragments', fragmentRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))
   v1.use('/channels', channelRoutes(ports.channels))
   app.use('/api/v1', v1)

@@ -1,12 +1,11 @@
 import { Router } from 'express'
 import { transmissionStates } from '../domain/transmission.ts'
-import { explain, explainTransmission } from '../pipeline/explain.ts'
+import { explainTransmission } from '../pipeline/explain.ts'
 import { operate, type OperatePorts, type OperatorAction } from '../pipeline/operate.ts'
-import { replay } from '../pipeline/replay.ts'
 import { queryOf } from '../store/query.ts'
-import { listMessages, listTransmissions } from '../store/views.ts'
+import { listTransmissions } from '../store/views.ts'
 import { callerFor, only } from './access.ts'
-import { optionalNumberIn, optionalUuidIn, pageOf, textIn, uuidIn } from './parameters.ts'
+import { optionalNumberIn, optionalUuidIn, pageOf, reasonIn, textIn, uuidIn } from './parameters.ts'
 import { Answer } from './problem.ts'
 
 /** What became of the triggers: transmissions with their story, and what an operator may do about one. */
@@ -51,53 +50,4 @@ export function transmissionRoutes(ports: OperatePorts): Router {
     })
 
   return router
-}
-
-/** What came in, and what was made of it. */
-export function messageRoutes(ports: OperatePorts): Router {
-  const router = Router()
-  const query = queryOf(ports.dataSource)
-
-  router.get('/', only('analyst', 'operator'), async (request, response) => {
-    const { limit } = pageOf(request)
-    const before = optionalNumberIn(request, 'before')
-    const channel = textIn(request, 'channel')
-    const state = textIn(request, 'state')
-    const controlId = textIn(request, 'controlId')
-    const items = await listMessages(query, {
-      limit,
-      ...(before === undefined ? {} : { before }),
-      ...(channel === undefined ? {} : { channel }),
-      ...(state === undefined ? {} : { state }),
-      ...(controlId === undefined ? {} : { controlId }),
-    })
-    response.json({ items, ...(items.length === limit ? { next: items.at(-1)!.id } : {}) })
-  })
-
-  router.get('/:id', only('analyst', 'operator'), async (request, response) => {
-    const id = request.params['id']
-    const [explanation] = typeof id === 'string' && /^\d{1,18}$/.test(id) ? await explain(query, id) : []
-    if (explanation === undefined) throw new Answer({ status: 404, title: 'There is no such message' })
-    response.json({ ...explanation.facts, explanation: explanation.sentences })
-  })
-
-  router.post('/:id/replay', only('operator'), async (request, response) => {
-    const id = request.params['id']
-    if (typeof id !== 'string' || !/^\d{1,18}$/.test(id))
-      throw new Answer({ status: 404, title: 'There is no such message' })
-    const result = await replay(ports, id, reasonIn(request.body), callerFor(request).actor)
-    if (result.outcome === 'unknown') throw new Answer({ status: 404, title: 'There is no such message' })
-    if (result.outcome === 'refused')
-      throw new Answer({ status: 409, title: 'Cannot replay', detail: result.because })
-    response.json({ state: result.state })
-  })
-
-  return router
-}
-
-/** Why an operator does it; goes into the audit. */
-function reasonIn(body: unknown): string | undefined {
-  const because: unknown = (body as { because?: unknown } | undefined)?.because
-  if (because === undefined || (typeof because === 'string' && because.length <= 500)) return because
-  throw new Answer({ status: 422, title: '“because” must be a text of at most 500 characters' })
 }

@@ -227,3 +227,37 @@ export async function countOpen(query: Query, at: Date): Promise<OpenCounts> {
     overdueSeconds: oldest?.due_at == null ? 0 : (at.getTime() - oldest.due_at.getTime()) / 1000,
   }
 }
+
+/** Bytes that are no message: kept raw, with the reason. */
+export interface FragmentView {
+  readonly id: string
+  readonly channel: string
+  readonly receivedAt: Date
+  readonly peer: string
+  readonly because: string
+  readonly bytes: number
+}
+
+const fragmentColumns = 'id, channel, received_at AS "receivedAt", peer, because, bytes'
+
+/** What could not be read as a message at all, newest first. */
+export function listFragments(
+  query: Query,
+  { limit, before }: { readonly limit: number; readonly before: string | undefined },
+): Promise<FragmentView[]> {
+  return query<FragmentView>(
+    `SELECT ${fragmentColumns} FROM fragment WHERE $2::bigint IS NULL OR id < $2 ORDER BY id DESC LIMIT $1`,
+    [limit, before ?? null],
+  )
+}
+
+export async function readFragment(
+  query: Query,
+  id: string,
+): Promise<(FragmentView & { readonly content: Buffer }) | undefined> {
+  const [row] = await query<FragmentView & { content: Buffer }>(
+    `SELECT ${fragmentColumns}, content FROM fragment WHERE id = $1`,
+    [id],
+  )
+  return row
+}
