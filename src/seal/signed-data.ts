@@ -254,5 +254,5 @@ function timeOf(value: DerValue): Date | undefined {
   const parts = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?Z$/.exec(digits)
   if (!parts) return undefined
   const [year, month, day, hour, minute, second] = parts.slice(1).map((part) => Number(part ?? 0))
-  return new Date(Date.UTC(year!, month! - 1, day!, hour!, minute!, second ?? 0))
+  return new Date(Date.UTC(year!, month! - 1, day, hour, minute, second ?? 0))
 }

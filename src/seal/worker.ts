@@ -118,7 +118,7 @@ function memoryOf(chunk: Buffer): ArrayBuffer {
   if (chunk.byteLength === chunk.buffer.byteLength) return chunk.buffer as ArrayBuffer
   const own = Buffer.allocUnsafeSlow(chunk.length)
   chunk.copy(own)
-  return own.buffer as ArrayBuffer
+  return own.buffer
 }
 
 function failureIn(error: unknown): Pick<FromThread & { what: 'failed' }, 'because' | 'code'> {

@@ -23,7 +23,7 @@ export async function openIndependently(
   const entity = Buffer.from(
     await enveloped.decrypt(
       index,
-      { recipientCertificate: wanted, recipientPrivateKey: arrayBuffer(pkcs8) } as never,
+      { recipientCertificate: wanted, recipientPrivateKey: arrayBuffer(pkcs8) },
       engine,
     ),
   )

@@ -1,0 +1,214 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { readDirectAddress } from '../domain/direct-address.ts'
+import { mimeParts, safeFileName, type MimePart } from '../lib/mime-parts.ts'
+import { fieldValue } from '../lib/mime-reader.ts'
+import { readPartners } from '../partners.ts'
+import { open as openMessage, type OpenedMessage, type SignerReport } from '../seal/open.ts'
+import { readCertificate, type Certificate } from '../trust/certificate.ts'
+import { judgeCertificates } from '../trust/judge-certificates.ts'
+import { Findings, print, printJson, settingsFor, theOne, type Call, type Command } from './command.ts'
+
+export const open: Command = {
+  usage: `bluepost open FILE.eml
+bluepost open FILE.eml --save FOLDER
+
+Decrypts a Direct message with the keys of this installation, checks every signature and whether its certificate is
+trusted for the sender, and prints the parts. --save writes them into FOLDER under harmless names, and only when a signature
+is valid; a file that exists is never replaced. What is printed may be about a patient.
+
+Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: anything else, with the reason.`,
+  options: { save: { type: 'string' } },
+  async run(call) {
+    const file = theOne(call, 'file')
+    const partners = readPartners(settingsFor(call), new Date())
+    if (partners.ownKeys.length === 0)
+      throw new Findings(
+        ['there is no key to decrypt with; set `keys` in bluepost.yaml', ...partners.problems].join('\n'),
+      )
+    const read = openMessage(fileContent(file), { keys: partners.ownKeys })
+    if (!read.opened) {
+      if (call.isJson) printJson(read)
+      else print(`${file} cannot be opened (${read.refusal}): ${read.because}\n  ${remedies[read.refusal]}`)
+      return 1
+    }
+    const from = addressIn(fieldValue(read, 'from') ?? fieldValue({ fields: read.outerFields }, 'from'))
+    const signers = read.signers.map((signer) => judged(signer, read, partners.anchors, from))
+    const parts = mimeParts(read.message)
+    const isVerified = read.signers.some((signer) => signer.valid)
+    const names = saved(call, parts, isVerified)
+    const isTrusted = signers.some((signer) => signer.isTrusted)
+    const report = {
+      opened: true,
+      isVerified,
+      isTrusted,
+      headers: Object.fromEntries(
+        ['From', 'To', 'Subject', 'Date', 'Message-ID'].map((name) => [name, fieldValue(read, name) ?? null]),
+      ),
+      isWrapped: read.isWrapped,
+      cipher: read.cipher,
+      keyTransport: read.keyTransport,
+      signers,
+      parts: parts.map(({ mediaType, fileName, content }, index) => ({
+        mediaType,
+        fileName: fileName ?? null,
+        bytes: content.length,
+        sha256: createHash('sha256').update(content).digest('hex'),
+        ...(names === undefined ? {} : { savedAs: names[index] }),
+      })),
+    }
+    if (call.isJson) printJson(report)
+    else print(inWords(report, parts).join('\n'))
+    return isTrusted ? 0 : 1
+  },
+}
+
+const remedies = {
+  'not-encrypted':
+    'A Direct message is encrypted whole. Give the message as it was received, with its header.',
+  unsigned: 'A message without a signature is from nobody. The sender’s HISP has to sign it.',
+  malformed: 'It was damaged on the way, or is not complete. Ask for it again.',
+  'no-key':
+    'It was encrypted to another certificate. Add the key of that certificate to `keys`, an old one too.',
+  'algorithm-refused':
+    'The sender’s HISP has to use AES and RSA or ECDH as the Applicability Statement says.',
+  undecryptable: 'It was altered on the way, or the private key does not belong to the certificate.',
+} as const
+
+/** Base64 of the largest message that is opened. */
+const fileBytesMax = 384 * 1024 * 1024
+
+function fileContent(file: string): Buffer {
+  try {
+    const { size } = statSync(file)
+    if (size > fileBytesMax)
+      throw new Findings(`${file} has ${size} bytes; a message has at most ${fileBytesMax}`)
+    return readFileSync(file)
+  } catch (error) {
+    if (error instanceof Findings) throw error
+    throw new Findings(
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'}); check the path and its permissions`,
+    )
+  }
+}
+
+/** The addr-spec of the one mailbox in a From field. */
+function addressIn(from: string | undefined): string | undefined {
+  return (/<([^<>]*)>\s*$/.exec(from ?? '')?.[1] ?? from)?.trim()
+}
+
+interface JudgedSigner {
+  readonly subject: string | null
+  readonly isValid: boolean
+  readonly isTrusted: boolean
+  /** Why it is not valid, or not trusted. */
+  readonly because: string | null
+  readonly digest: string
+  readonly signingTime: string | null
+}
+
+function judged(
+  signer: SignerReport,
+  message: OpenedMessage,
+  anchors: readonly Certificate[],
+  from: string | undefined,
+): JudgedSigner {
+  const certificates = message.certificates.flatMap((der) => {
+    const reading = readCertificate(der)
+    return reading.readable ? [reading.certificate] : []
+  })
+  const own = certificates.find((one) => signer.certificate?.equals(one.der))
+  const verdict = (isTrusted: boolean, because?: string) => ({
+    subject: own?.subject.text ?? null,
+    isValid: signer.valid,
+    isTrusted,
+    because: because ?? null,
+    digest: signer.digest,
+    signingTime: signer.signingTime?.toISOString() ?? null,
+  })
+  if (!signer.valid || signer.certificate === undefined) return verdict(false, signer.because)
+  const address = readDirectAddress(from ?? '')
+  if (!address.valid)
+    return verdict(false, 'its From is not one Direct address that a certificate could bind')
+  const judgement = judgeCertificates(
+    [signer.certificate],
+    certificates,
+    anchors,
+    address.address,
+    'sign',
+    new Date(),
+  )
+  return judgement.trusted.length > 0 ? verdict(true) : verdict(false, judgement.because)
+}
+
+/** The names under which the parts were written, or undefined where nobody asked for it. */
+function saved(call: Call, parts: readonly MimePart[], isVerified: boolean): string[] | undefined {
+  const folder = call.values['save']
+  if (typeof folder !== 'string') return undefined
+  if (!isVerified)
+    throw new Findings('no signature is valid, so nothing is saved: anybody may have written it')
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const taken = new Set<string>()
+    return parts.map(({ fileName, mediaType, content }, index) => {
+      const extension = mediaType === 'text/plain' ? 'txt' : mediaType === 'message/rfc822' ? 'eml' : 'bin'
+      const name = safeFileName(fileName, `part-${index + 1}.${extension}`, taken)
+      // Exclusive: neither replaces a file nor follows a link that lies there.
+      writeFileSync(join(folder, name), content, { flag: 'wx', mode: 0o600 })
+      return name
+    })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new Findings(
+      code === 'EEXIST'
+        ? `${folder} already has a file of that name; give an empty folder`
+        : `${folder} cannot be written (${code ?? 'unwritable'}); check its permissions`,
+    )
+  }
+}
+
+interface Report {
+  readonly headers: Readonly<Record<string, string | null>>
+  readonly isWrapped: boolean
+  readonly cipher: string
+  readonly keyTransport: string
+  readonly signers: readonly JudgedSigner[]
+  readonly parts: readonly {
+    readonly bytes: number
+    readonly sha256: string
+    readonly savedAs?: string | undefined
+  }[]
+}
+
+const shownCharactersMax = 2000
+
+function inWords(report: Report, parts: readonly MimePart[]): string[] {
+  const lines = Object.entries(report.headers).map(([name, value]) => `${name}: ${shown(value ?? '–')}`)
+  lines.push(
+    '',
+    `Encrypted with ${report.cipher}, key by ${report.keyTransport}${report.isWrapped ? '' : '; not wrapped, so its header was not signed'}`,
+  )
+  for (const { subject, isValid, isTrusted, because, digest } of report.signers) {
+    const verdict = isTrusted ? 'valid and trusted' : isValid ? 'valid, but not trusted' : 'NOT valid'
+    lines.push(
+      `Signed by ${shown(subject ?? 'somebody whose certificate is missing')} (${digest}): ${verdict}${because === null ? '' : `: ${shown(because)}`}`,
+    )
+  }
+  for (const [index, { mediaType, fileName, content }] of parts.entries()) {
+    const { bytes, sha256, savedAs } = report.parts[index]!
+    lines.push(
+      '',
+      `Part ${index + 1}: ${shown(mediaType)}${fileName === undefined ? '' : ` “${shown(fileName)}”`}, ${bytes} bytes, SHA-256 ${sha256}${savedAs === undefined ? '' : `, saved as ${savedAs}`}`,
+    )
+    if (mediaType === 'text/plain')
+      for (const line of content.toString('utf8').slice(0, shownCharactersMax).trimEnd().split(/\r?\n/))
+        lines.push(`  ${shown(line)}`)
+  }
+  return lines
+}
+
+/** A terminal obeys control characters, whoever sent them. */
+function shown(text: string): string {
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '�')
+}
