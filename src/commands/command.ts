@@ -7,6 +7,7 @@ import { readSettings, type Settings } from '../settings.ts'
 import { makeDataSource } from '../store/data-source.ts'
 import { openDatabase } from '../store/embedded-postgres.ts'
 import { entities } from '../store/entities.ts'
+import { SchemaNewer } from '../store/migrate.ts'
 import { migrateAll } from '../store/schema.ts'
 
 /** One command of `bluepost`. */
@@ -48,7 +49,7 @@ export function settingsFor(call: Call): Settings {
 /** Runs on the installation’s database: beside a running engine, or with a server of its own for as long as it takes. */
 export async function onDatabase<Result>(
   settings: Settings,
-  work: (dataSource: DataSource) => Promise<Result>,
+  work: (dataSource: DataSource, migrationsApplied: readonly string[]) => Promise<Result>,
 ): Promise<Result> {
   const log = makeLog('warn', process.stderr)
   const embedded =
@@ -68,8 +69,9 @@ export async function onDatabase<Result>(
     })
     try {
       await dataSource.initialize()
-      await migrateAll(dataSource)
-      return await work(dataSource)
+      return await work(dataSource, await migrateAll(dataSource))
+    } catch (error) {
+      throw error instanceof SchemaNewer ? new Findings(error.message) : error
     } finally {
       if (dataSource.isInitialized) await dataSource.destroy()
     }

@@ -8,10 +8,13 @@ Applies what is pending and says where the schema stands. Every start does the s
 done before the engine stops. It only ever goes forward: take a backup before an upgrade.`,
   options: {},
   run: (call) =>
-    onDatabase(settingsFor(call), async (dataSource) => {
+    onDatabase(settingsFor(call), async (dataSource, applied) => {
       const standing = await schemaStanding(dataSource)
-      if (call.isJson) printJson(standing)
-      else print(`The database is at ${standing.current ?? 'nothing'}; nothing is pending.`)
+      if (call.isJson) printJson({ ...standing, applied })
+      else {
+        for (const name of applied) print(`applied ${name}`)
+        print(`The database is at ${standing.current}; nothing is pending.`)
+      }
       return 0
     }),
 }

@@ -68,6 +68,7 @@ export function poolOf(dataSource: DataSource): pg.Pool {
 class CheckedDataSource extends DataSource {
   override async initialize(): Promise<this> {
     await super.initialize()
+    await survivesLostConnections(poolOf(this))
     // A connection that breaks while somebody holds it: the query that meets it reports it, the process goes on.
     poolOf(this).on('connect', (client) => client.on('error', () => {}))
     const [server] = (await this.query(
@@ -79,6 +80,19 @@ class CheckedDataSource extends DataSource {
     await this.destroy()
     throw new Error(because)
   }
+}
+
+/**
+ * A connection that breaks while it is lent out reports it to the query under way, and by an event that would end the
+ * process if nobody listened.
+ */
+async function survivesLostConnections(pool: pg.Pool): Promise<void> {
+  const listen = (client: pg.ClientBase) => void client.on('error', () => {})
+  pool.on('connect', listen)
+  // The one that initialize() made came before.
+  const first = await pool.connect()
+  listen(first)
+  first.release()
 }
 
 /** What a server says about itself. */

@@ -1,3 +1,4 @@
+import { verifyAudit } from './audit.ts'
 import type { Query } from './query.ts'
 
 export interface Reconciliation {
@@ -23,6 +24,16 @@ const checks: readonly { what: string; sql: string }[] = [
     sql: `SELECT id::text AS example FROM message WHERE state IN ('filtered', 'quarantined') AND because IS NULL`,
   },
   {
+    what: 'message waits to be decided and its content is gone',
+    sql: `SELECT m.id::text AS example FROM message m WHERE m.state = 'received' AND NOT EXISTS (
+            SELECT FROM message_content c WHERE c.received_on = m.received_on AND c.message_id = m.id)`,
+  },
+  {
+    what: 'matched event has no verdict',
+    sql: `SELECT e.id::text AS example FROM trigger_event e WHERE e.outcome IN ('matched', 'held', 'not-permitted')
+            AND NOT EXISTS (SELECT FROM verdict v WHERE v.event_id = e.id)`,
+  },
+  {
     what: 'matched event has a verdict but no transmission, and no earlier one for the same visit',
     sql: `SELECT e.id::text AS example FROM trigger_event e JOIN verdict v ON v.event_id = e.id AND v.outcome IN ('matched', 'held')
           WHERE e.outcome IN ('matched', 'held')
@@ -36,6 +47,18 @@ const checks: readonly { what: string; sql: string }[] = [
           WHERE due_at IS NULL AND (state IN ('waiting', 'preparing', 'sealed', 'submitted') OR (state = 'processed' AND delivery_requested))`,
   },
   {
+    what: 'transmission is sealed or sent and has no sealed message',
+    sql: `SELECT t.id::text AS example FROM transmission t WHERE t.state IN ('sealed', 'submitted', 'processed', 'delivered')
+          AND NOT EXISTS (SELECT FROM sealed_message s WHERE s.transmission_id = t.id)`,
+  },
+  {
+    what: 'stored bytes belong to nothing',
+    sql: `SELECT b.id::text AS example FROM blob b WHERE b.forgotten_at IS NULL
+          AND NOT EXISTS (SELECT FROM document d WHERE d.blob_id = b.id)
+          AND NOT EXISTS (SELECT FROM sealed_message s WHERE s.blob_id = b.id)
+          AND NOT EXISTS (SELECT FROM inbound_mail m WHERE m.blob_id = b.id)`,
+  },
+  {
     what: 'transmission was sent without a disclosure in the audit',
     sql: `SELECT t.id::text AS example FROM transmission t WHERE t.first_sent_at IS NOT NULL
           AND NOT EXISTS (SELECT 1 FROM audit a WHERE a.subject = 'transmission:' || t.id AND a.action = 'disclosure')`,
@@ -46,7 +69,7 @@ const checks: readonly { what: string; sql: string }[] = [
   },
 ]
 
-/** Proves that every stored message ended, or will end, in exactly one fate. */
+/** Proves that every stored message ended, or will end, in exactly one fate, and that the audit is what was sealed. */
 export async function reconcile(query: Query): Promise<Reconciliation> {
   const fates = await query<{ state: string; count: string }>(
     'SELECT state, count(*) FROM message GROUP BY state',
@@ -59,6 +82,13 @@ export async function reconcile(query: Query): Promise<Reconciliation> {
     if (row !== undefined && Number(row.count) > 0)
       findings.push({ what, count: Number(row.count), example: row.example ?? '' })
   }
+  const audit = await verifyAudit(query)
+  if (!audit.intact)
+    findings.push({
+      what: `the audit was tampered with: ${audit.because}`,
+      count: 1,
+      example: `seal ${audit.sealId}`,
+    })
   return {
     messages: fates.reduce((sum, row) => sum + Number(row.count), 0),
     fates: Object.fromEntries(fates.map((row) => [row.state, Number(row.count)])),
