@@ -197,14 +197,6 @@ export function readTimeSpan(desk: Desk, place: Place, value: unknown): number |
   )
 }
 
-/** Every path that a condition looks at. */
-export function pathsOf(condition: Condition): readonly ValuePath[] {
-  if ('holds' in condition) return [condition.holds]
-  if ('all' in condition) return condition.all.flatMap(pathsOf)
-  if ('any' in condition) return condition.any.flatMap(pathsOf)
-  return condition.paths
-}
-
 /** True where the condition depends on the moment it is asked. */
 export function dependsOnTime(condition: Condition): boolean {
   if ('holds' in condition) return false

@@ -38,7 +38,7 @@ function missingKey({ params }: ErrorObject): string {
 }
 
 function meantBy({ params, parentSchema, data }: ErrorObject): string | undefined {
-  const there = Object.keys((data ?? {}) as object)
+  const there = Object.keys(data ?? {})
   // A name that is used already cannot have been meant.
   const free = Object.keys((parentSchema as Described).properties ?? {}).filter(
     (each) => !there.includes(each),

@@ -16,7 +16,7 @@ import type { Surroundings } from './surroundings.ts'
 import type { Place, YamlFile } from './yaml-file.ts'
 
 /** Where the values behind `secret:NAME` come from: the settings. */
-export interface Secrets {
+interface Secrets {
   secret(name: string): string | Buffer | undefined
 }
 

@@ -82,7 +82,8 @@ export function readRow(
       return readConstant(context, place, row['value'], part, known[to]!)
     case 'each':
       return readEach(context, place, row, part)
-    default:
+    case 'from':
+    case 'first':
       return readValueRow(context, place, row, part, known[to]!)
   }
 }

@@ -17,7 +17,7 @@ export const duration = {
   description: 'a number with a unit, such as 30s, 10m, 6h, 3d',
 }
 export const code = { type: ['string', 'number', 'boolean'], description: 'a code' }
-export const codes = {
+const codes = {
   type: 'array',
   items: code,
   minItems: 1,

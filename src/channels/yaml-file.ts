@@ -1,5 +1,5 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, Scalar } from 'yaml'
-import type { Document, Node, Pair, YAMLError } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml'
+import type { Document, Node, YAMLError, Scalar } from 'yaml'
 import type { Problem, ProblemCode } from './problem.ts'
 
 /** Keys and indexes from the top of the file to a value. */
@@ -158,7 +158,7 @@ function plain(node: unknown, depth: number, report: Report): unknown {
   if (isSeq(node)) return node.items.map((item) => plain(item, depth + 1, report))
   if (!isMap(node)) return null
   const result: Record<string, unknown> = {}
-  for (const { key, value } of node.items as Pair[]) {
+  for (const { key, value } of node.items) {
     if (!isScalar(key)) {
       report(
         (key as Node | null)?.range?.[0] ?? offset,
@@ -207,9 +207,7 @@ function offsetAt(contents: unknown, place: Place, wanted: 'key' | 'value'): num
   for (const [index, step] of place.entries()) {
     const isLast = index === place.length - 1
     if (isMap(node)) {
-      const pair = (node.items as Pair[]).find(
-        ({ key }) => isScalar(key) && String(scalar(key)) === String(step),
-      )
+      const pair = node.items.find(({ key }) => isScalar(key) && String(scalar(key)) === String(step))
       if (pair === undefined) return offset
       const { range: keyRange } = pair.key as Node
       const { range: valueRange } = (pair.value ?? {}) as Partial<Node>

@@ -117,7 +117,7 @@ export function decodeBytes(bytes: Buffer, charset: string): string | undefined 
 export function encodeHl7(text: string, charset: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'utf8')
   if (charset === 'utf-8' || charset === 'ascii' || isAscii(bytes)) return bytes
-  // eslint-disable-next-line no-control-regex -- the bytes on which latin1 and windows-1252 agree
+
   if (charset === 'windows-1252' && /^[\x00-\x7f\xa0-\xff]*$/.test(text)) return Buffer.from(text, 'latin1')
   return undefined
 }

@@ -26,7 +26,7 @@ export type Evaluation =
     }
 
 /** One step of the way to a decision, for `bluepost try`. `value` is PHI: it may be shown to whoever has the message, never logged. */
-export interface TraceStep {
+interface TraceStep {
   readonly step: 'filter' | 'row'
   /** File and line. */
   readonly at: string

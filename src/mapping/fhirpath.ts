@@ -45,7 +45,7 @@ export const fhirpathFunctions = [
 const allowed: ReadonlySet<string> = new Set(fhirpathFunctions)
 
 /** Longer expressions are programs; nesting, and with it the depth of the parser, is bounded by this. */
-export const fhirpathLengthMax = 500
+const fhirpathLengthMax = 500
 
 export type FhirpathReading =
   | { readonly valid: true }
