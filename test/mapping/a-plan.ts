@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { loadChannels } from '../../src/channels/load.ts'
 import { formatProblem } from '../../src/channels/problem.ts'
 import type { ChannelPlan } from '../../src/domain/channel.ts'
+import { evaluate } from '../../src/mapping/evaluate.ts'
 
 /** What differs from a channel that lets everything pass and maps kind, time and patient. */
 export interface PlanParts {
@@ -88,4 +89,16 @@ export function message(...segments: readonly string[]): Buffer {
   return Buffer.from(
     `${[...(segments[0]?.startsWith('MSH') === true ? [] : [msh]), ...segments].join('\r')}\r`,
   )
+}
+
+/** The moment of receipt of every test that does not say another. */
+export const at = new Date('2026-03-02T17:00:00Z')
+
+/** What a plan makes of a message: the event, or in words why there is none. */
+export function outcomeOf(parts: PlanParts, received: Buffer | Readonly<Record<string, unknown>>): unknown {
+  const evaluation = evaluate(aPlan(parts), received, at)
+  if (evaluation.decision === 'trigger') return evaluation.event
+  return evaluation.decision === 'filtered'
+    ? `filtered: ${evaluation.because}`
+    : `${evaluation.code}: ${evaluation.because}`
 }

@@ -1,21 +1,12 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { evaluate } from '../../src/mapping/evaluate.ts'
-import { aPlan, message, type PlanParts } from './a-plan.ts'
+import { aPlan, at, message, outcomeOf, type PlanParts } from './a-plan.ts'
 
-const at = new Date('2026-03-02T17:00:00Z')
 const evn = 'EVN|A03|20260302114400-0500'
 const pid = 'PID|1||E1001^^^ASHBY&1.2.3.4&ISO^MR~999-11^^^SSA^SS||Ross^Ellen||19560814'
 const usual = message(evn, pid, 'PV1|1|I')
-
-/** What a mapping makes of a message: the event, or code and reason. */
-function outcome(parts: PlanParts, received: Buffer | Readonly<Record<string, unknown>> = usual): unknown {
-  const evaluation = evaluate(aPlan(parts), received, at)
-  if (evaluation.decision === 'trigger') return evaluation.event
-  return evaluation.decision === 'filtered'
-    ? `filtered: ${evaluation.because}`
-    : `${evaluation.code}: ${evaluation.because}`
-}
+const outcome = (parts: PlanParts, received: Buffer = usual) => outcomeOf(parts, received)
 
 describe('rows', () => {
   test('fill what they name; everything else stays away', () => {
@@ -241,70 +232,6 @@ describe('the filter', () => {
   test('comes before the mapping: what is filtered is not mapped', () => {
     const rows = ['- { to: encounter.id, from: PV1-19, required: true }']
     expect(outcome({ rows, filter: ["- { field: MSH-9.2, is: A04, else: 'no' }"] })).toBe('filtered: no')
-  })
-})
-
-describe('FHIR resources', () => {
-  const eob = {
-    resourceType: 'ExplanationOfBenefit',
-    id: 'e1',
-    status: 'active',
-    created: '2026-03-02',
-    patient: { reference: 'Patient/m-5' },
-    type: {
-      coding: [
-        { system: 'x', code: 'a' },
-        { system: 'y', code: 'pharmacy' },
-      ],
-    },
-  }
-  const fhir = (parts: PlanParts, resource: Readonly<Record<string, unknown>> = eob) =>
-    outcome({ input: 'fhir', ...parts }, resource)
-
-  test('are mapped by FHIRPath', () => {
-    const rows = [`- { to: claim.type, from: "ExplanationOfBenefit.type.coding.where(system = 'y').code" }`]
-    expect(fhir({ rows })).toEqual({
-      kind: 'eob-available',
-      occurredAt: new Date('2026-03-02T00:00:00Z'),
-      patient: { reference: 'Patient/m-5' },
-      claim: { type: 'pharmacy' },
-    })
-  })
-
-  test('come as bytes, too', () => {
-    expect(outcome({ input: 'fhir' }, Buffer.from(JSON.stringify(eob)))).toMatchObject({
-      kind: 'eob-available',
-    })
-  })
-
-  test('are filtered by questions that answer yes or no', () => {
-    const filter = [`- { fhirpath: "ExplanationOfBenefit.status = 'draft'", else: 'not a draft' }`]
-    expect(fhir({ filter })).toBe('filtered: not a draft')
-    expect(fhir({ filter: ['- { fhirpath: "ExplanationOfBenefit.status" }'] })).toContain('fhirpath-failed')
-  })
-
-  test.each([
-    ['2026-03-02T20:00:00Z', '2026-03-02T20:00:00.000Z'],
-    ['2026-03-02T20:00:00.5+01:00', '2026-03-02T19:00:00.500Z'],
-    ['2026-03', '2026-03-01T00:00:00.000Z'],
-  ])('have times of their own form: %s', (created, instant) => {
-    expect(fhir({}, { ...eob, created })).toMatchObject({ occurredAt: new Date(instant) })
-  })
-
-  test('with a time in no form stop', () => {
-    expect(fhir({}, { ...eob, created: '20260302' })).toBe(
-      'datetime-unreadable: ExplanationOfBenefit.created is not a time: it is not a FHIR dateTime',
-    )
-  })
-
-  test.each([['not json'], ['[]'], ['"text"'], ['{}'], ['null']])('%s is none', (text) => {
-    expect(outcome({ input: 'fhir' }, Buffer.from(text))).toBe(
-      'fhir-unreadable: it is not a FHIR resource in JSON',
-    )
-  })
-
-  test('do not come over a channel for HL7v2', () => {
-    expect(outcome({}, eob)).toContain('hl7-no-msh')
   })
 })
 
