@@ -10,6 +10,7 @@ import {
   markRevoked,
   updateAuthorization,
 } from '../store/authorizations.ts'
+import { forgetSealed } from '../store/deliveries.ts'
 import { inTransaction, type Query } from '../store/query.ts'
 import {
   insertTransmissions,
@@ -187,17 +188,19 @@ async function stopUnsent(
       code,
       because,
     })
-    if (advance.outcome === 'moved')
-      await appendAudit(query, [
-        {
-          at,
-          actor,
-          action: 'transmission-cancelled',
-          subject: `transmission:${id}`,
-          authorizationId: authorization.id,
-          detail: { code, because },
-        },
-      ])
+    if (advance.outcome !== 'moved') continue
+    // What may have arrived stays provable; what never left has no reason to be kept.
+    if (!transmission.ambiguous) await forgetSealed(query, id)
+    await appendAudit(query, [
+      {
+        at,
+        actor,
+        action: 'transmission-cancelled',
+        subject: `transmission:${id}`,
+        authorizationId: authorization.id,
+        detail: { code, because },
+      },
+    ])
   }
 }
 

@@ -13,7 +13,12 @@ import {
   type SealedMessage,
 } from '../store/deliveries.ts'
 import { inTransaction, queryOf } from '../store/query.ts'
-import { lockTransmission, recordOccurrence, type Transmission } from '../store/transmissions.ts'
+import {
+  lockTransmission,
+  readTransmission,
+  recordOccurrence,
+  type Transmission,
+} from '../store/transmissions.ts'
 import { recordFailure } from './attempt-failed.ts'
 import { judgeAgain, lockJudged } from './judge-again.ts'
 
@@ -35,8 +40,11 @@ export async function send(ports: SendPorts, transmissionId: string): Promise<vo
   const transmission = await settle(ports, transmissionId)
   if (transmission === undefined) return
   const sealed = await sealedOf(queryOf(ports.dataSource), transmissionId)
-  if (sealed === undefined)
+  if (sealed === undefined) {
+    // It was stopped meanwhile: its bytes went with it.
+    if ((await readTransmission(queryOf(ports.dataSource), transmissionId))?.state !== 'sealed') return
     throw new Error(`transmission ${transmissionId} is sealed but has no sealed bytes`)
+  }
   const submission = await ports.edge.submit({
     envelope: { from: ports.from, to: [transmission.destination] },
     bytes: sealed.bytes,

@@ -21,6 +21,8 @@ export interface Fault {
   how:
     | 'status'
     | 'slow'
+    /** Nothing is said until the faults are taken away; then the answer comes. */
+    | 'hang'
     | 'html'
     | 'cut'
     | 'endless'
@@ -47,6 +49,7 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
   const documents = new Map<string, StoredDocument & { content: Buffer }>()
   let faults: (Fault & { left: number })[] = []
   let next = 1
+  const hanging: (() => void)[] = []
   const settings = {
     /** `false`: the operation is unknown here; `generates`: it makes a current CCD when asked. */
     docref: true as boolean | 'generates',
@@ -76,7 +79,9 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
           outcome(response, 500, 'exception', String(error))
         }
       }
+      tell({ what: 'asked', method: request.method, path })
       if (fault === undefined) answer()
+      else if (fault.how === 'hang') hanging.push(answer)
       else misbehave(fault, response, answer)
     })
   })
@@ -436,8 +441,10 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
       content: ({ id }: { id: string }) => documents.get(id)?.content.toString('base64'),
       /** `{ fault: Fault }` or `{ fault: null }` to behave again. */
       fault: ({ fault }: { fault: Fault | null }) => {
-        if (fault === null) faults = []
-        else faults.push({ ...fault, left: fault.times ?? Infinity })
+        if (fault === null) {
+          faults = []
+          for (const answer of hanging.splice(0)) answer()
+        } else faults.push({ ...fault, left: fault.times ?? Infinity })
       },
       set: (wanted: Partial<typeof settings>) => {
         for (const name of Object.keys(settings) as (keyof typeof settings)[])

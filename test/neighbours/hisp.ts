@@ -38,8 +38,9 @@ export interface DoorFault {
   /**
    * `reply`: answer `code` (451). At `data` also: `drop` the connection after the final dot without an answer, the message
    * kept; `lose`: the same, the message not kept; `wait` `delayMs` before the answer; `silence`: no answer at all, kept.
+   * At `rcpt` and `data`: `hang`, nothing is said until the faults are taken away.
    */
-  how?: 'reply' | 'drop' | 'lose' | 'wait' | 'silence'
+  how?: 'reply' | 'drop' | 'lose' | 'wait' | 'silence' | 'hang'
   code?: number
   text?: string
   /** For `rcpt`: only this address. */
@@ -102,6 +103,7 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
   const refused: RefusedMessage[] = []
   let faults: (DoorFault & { left: number })[] = []
   let plans: (AnswerPlan & { left: number })[] = []
+  const hanging: (() => void)[] = []
   let isEnding = false
   let answering = 0
 
@@ -134,9 +136,13 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
       done(saidNo(fault('mail')))
     },
     onRcptTo: ({ address }, _session, done) => {
-      const no = saidNo(fault('rcpt', address))
+      const trouble = fault('rcpt', address)
+      const no = saidNo(trouble)
       if (no !== undefined) return done(no)
-      done(pairFor(address) === undefined ? reply(550, '5.1.1 No such Direct address here') : undefined)
+      const answer = () =>
+        done(pairFor(address) === undefined ? reply(550, '5.1.1 No such Direct address here') : undefined)
+      if (trouble?.how === 'hang') hanging.push(answer)
+      else answer()
     },
     onData: (stream, session, done) => {
       const chunks: Buffer[] = []
@@ -163,6 +169,7 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
     if (no !== undefined) return done(no)
     if (trouble?.how === 'lose') return cut(session)
     if (trouble?.how === 'wait') await pause(trouble.delayMs ?? 1000)
+    if (trouble?.how === 'hang') await new Promise<void>((resolve) => hanging.push(resolve))
 
     let message: InboxMessage
     try {
@@ -324,8 +331,10 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
       },
       /** `{ fault: DoorFault }`, or null: open door again. */
       fault: ({ fault: wanted }: { fault: DoorFault | null }) => {
-        if (wanted === null) faults = []
-        else faults.push({ ...wanted, left: wanted.times ?? Infinity })
+        if (wanted === null) {
+          faults = []
+          for (const goOn of hanging.splice(0)) goOn()
+        } else faults.push({ ...wanted, left: wanted.times ?? Infinity })
       },
       /** `{ plan: AnswerPlan }`: how the next `times` messages (or all) are answered; null: as usual again. */
       answer: ({ plan }: { plan: AnswerPlan | null }) => {
