@@ -135,6 +135,6 @@ if (import.meta.main) {
   await benchGate(
     [50, 500, 5000, 25_000].map((size) => size * kilobyte),
     values.quick === true ? 3 : 9,
-    (line) => console.log(line),
+    (line) => process.stdout.write(`${line}\n`),
   )
 }

@@ -203,6 +203,6 @@ if (import.meta.main) {
     values.quick === true ? [1000, 100_000] : [1000, 100_000, 1_000_000],
     values.quick === true ? 5 : 9,
     values.quick === true ? 400 : 1000,
-    (line) => console.log(line),
+    (line) => process.stdout.write(`${line}\n`),
   )
 }

@@ -95,7 +95,7 @@ export function fhirServer(setting: FhirServerSetting, ports: FhirServerPorts = 
           resourceType: type,
           name,
           method: isPost ? 'POST' : 'GET',
-          input: isPost ? (input as FhirResource) : { ...(input as Record<string, string>) },
+          input: isPost ? input : { ...(input as Record<string, string>) },
         })
         return await allPages(answer, type)
       } catch (error) {

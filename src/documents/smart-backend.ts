@@ -142,8 +142,7 @@ function readSigningKey({ key, keyId }: SmartBackendSetting): {
 } {
   const isJwk = key.trimStart().startsWith('{')
   const jwk = isJwk ? (JSON.parse(key) as Record<string, unknown>) : undefined
-  const privateKey =
-    jwk === undefined ? createPrivateKey(key) : createPrivateKey({ key: jwk as never, format: 'jwk' })
+  const privateKey = jwk === undefined ? createPrivateKey(key) : createPrivateKey({ key: jwk, format: 'jwk' })
   const kid = keyId ?? (typeof jwk?.['kid'] === 'string' ? jwk['kid'] : undefined)
   if (privateKey.asymmetricKeyType === 'rsa') return { privateKey, algorithm: 'RS384', keyId: kid }
   if (privateKey.asymmetricKeyDetails?.namedCurve === 'secp384r1')

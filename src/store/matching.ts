@@ -57,7 +57,7 @@ export async function loadAuthorizations(query: Query, ids: readonly string[]): 
 }
 
 /** Selects {@link AuthorizationRow}s; add a WHERE on `authorization_row`. Both subqueries use an index on authorization_id. */
-export const selectAuthorization = `
+const selectAuthorization = `
   SELECT authorization_row.id, version, family, given, previous_families, birth_date, frequency, every, triggers,
          valid_from, valid_until, revoked_at, sensitive_data, assurance_method, assurance_by, assurance_at, evidence,
          (SELECT json_agg(json_build_object('system', system, 'value', value, 'type', type) ORDER BY system, value)
@@ -67,7 +67,7 @@ export const selectAuthorization = `
            WHERE authorization_id = authorization_row.id AND removed_at IS NULL) AS destinations
     FROM transmit_authorization authorization_row`
 
-export interface AuthorizationRow {
+interface AuthorizationRow {
   readonly id: string
   readonly version: number
   readonly family: string
@@ -89,7 +89,7 @@ export interface AuthorizationRow {
   readonly destinations: readonly { id: string; address: string }[] | null
 }
 
-export function rowToAuthorization(row: AuthorizationRow): Authorization {
+function rowToAuthorization(row: AuthorizationRow): Authorization {
   return {
     id: row.id,
     version: row.version,

@@ -1,7 +1,7 @@
 import { passGate, type Expectations, type GateResult } from '../../src/documents/gate.ts'
 import { ccdOf, type Person } from '../neighbours/ccd.ts'
 
-export const atAshby = 'urn:oid:2.16.840.1.113883.19.5'
+const atAshby = 'urn:oid:2.16.840.1.113883.19.5'
 export const madeAt = new Date('2026-06-01T12:00:00Z')
 
 export const ellen: Person = {

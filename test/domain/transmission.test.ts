@@ -173,7 +173,7 @@ test('an ambiguous one is sealed, held or over: nothing else than the same bytes
 })
 
 test('an ambiguous one that failed goes out again as the same bytes; one that surely never left is prepared anew', () => {
-  const ambiguous = after(preparing, sealed, handingOver, { ...lost, willRetry: false } as Occurrence)
+  const ambiguous = after(preparing, sealed, handingOver, { ...lost, willRetry: false })
   expect(ambiguous).toMatchObject({ state: 'failed', ambiguous: true })
   expect(advance(ambiguous, { what: 'retried' })).toMatchObject({ to: { state: 'sealed', ambiguous: true } })
 

@@ -25,7 +25,8 @@ beforeAll(async () => {
   })
   george = await stored([of(ashby, 'G2002')], { family: 'Bates' })
   ellensSecond = await stored([of(ashby, 'E1001')])
-})
+  // The first file of a run starts the server.
+}, 60_000)
 afterAll(() => database.close())
 
 function of(system: string, value: string, type?: string): Identifier {
