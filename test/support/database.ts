@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals'
 import { randomBytes } from 'node:crypto'
 import { runMigrations } from 'graphile-worker'
 import pg from 'pg'
@@ -7,6 +8,9 @@ import { makeDataSource } from '../../src/store/data-source.ts'
 import { openDatabase } from '../../src/store/embedded-postgres.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { templateOf } from './server-directory.ts'
+
+// The first file of a run makes the server and the template, on a machine that may be busy with everything else.
+jest.setTimeout(60_000)
 
 export interface TestDatabase {
   readonly url: string
