@@ -97,7 +97,7 @@ test('RC2 is refused with the way to a new file, and that way leads there', () =
     ['-legacy', '-in', join(folder, 'key.p12'), '-nodes', '-out', both, '-passin', secret],
     ['-export', '-in', both, '-out', join(folder, 'new.p12'), '-passout', secret],
   ]
-  for (const options of [first, second]) execFileSync('openssl', ['pkcs12', ...options!])
+  for (const options of [first, second]) execFileSync('openssl', ['pkcs12', ...options])
   expect(read(readFileSync(join(folder, 'new.p12')))).toMatchObject({ readable: true })
 })
 

@@ -2,7 +2,7 @@
  * A DER writer (X.690) of its own: what tests forge must not be made by the code that is tested.
  * Every function returns the whole tag-length-value.
  */
-export function tlv(tag: number, ...contents: readonly Buffer[]): Buffer {
+function tlv(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents)
   return Buffer.concat([Buffer.from([tag]), lengthOf(content.length), content])
 }

@@ -1,3 +1,4 @@
+import { oid } from '../der.ts'
 import { drawKey, type KeyType } from '../keys.ts'
 import { issueFor, makeRoot } from '../pki.ts'
 import {
@@ -28,6 +29,10 @@ export function signatureChains(): ChainCase[] {
     chain('a subject changed after signing', 'bad-signature', {
       ...given,
       leaf: bitFlipped(leaf, subjectAt),
+    }),
+    chain('one algorithm under the signature and another beside it', 'unreadable', {
+      ...given,
+      leaf: otherAlgorithmBeside(leaf.certificate),
     }),
     chain('an authority changed after signing', 'bad-signature', {
       leaf,
@@ -156,4 +161,12 @@ function tooWeak(): ChainCase[] {
       differsBecause: 'the Applicability Statement names RSA and ECDSA',
     }),
   ]
+}
+
+/** ecdsa-with-SHA256 in tbsCertificate stays; beside the signature it becomes ecdsa-with-SHA384. */
+function otherAlgorithmBeside(certificate: Buffer): Buffer {
+  const sha256 = oid('1.2.840.10045.4.3.2')
+  const bytes = Buffer.from(certificate)
+  bytes[bytes.lastIndexOf(sha256) + sha256.length - 1] = 3
+  return bytes
 }
