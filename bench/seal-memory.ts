@@ -6,7 +6,7 @@ import { anOrder, aTown } from '../test/seal/an-order.ts'
  * Run as a process of its own: seals a file the engine's way, a stream in and a stream out, and tells by how much the
  * process has grown. The resident set counts ArrayBuffers and every thread.
  */
-const [file, bytesText] = process.argv.slice(2)
+const [file, bytesText, taking] = process.argv.slice(2)
 const bytes = Number(bytesText)
 const town = aTown()
 const sealer = makeSealer({ threads: 1, signers: [town.ashby] })
@@ -18,7 +18,10 @@ async function seal(documentBytes: number): Promise<void> {
     bytes: documentBytes,
     chunks: () => createReadStream(file!, { end: documentBytes - 1, highWaterMark: 256 * 1024 }),
   }
-  for await (const chunk of sealer.seal(anOrder(town, { documents: [document] })).chunks) void chunk
+  for await (const chunk of sealer.seal(anOrder(town, { documents: [document] }), {
+    freesTaken: taking === 'frees',
+  }).chunks)
+    void chunk
 }
 
 /** The high-water mark of the kernel where there is one (Linux), since the last sample may have missed the peak. */

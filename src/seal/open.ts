@@ -8,10 +8,11 @@ import {
   type Field,
 } from '../lib/mime-reader.ts'
 import { oid } from './algorithms.ts'
-import { decryptEnvelope, type DecryptionRefusal, type OwnKey } from './enveloped-data.ts'
+import { decryptEnvelope, type DecryptionRefusal } from './enveloped-data.ts'
+import type { OwnKey } from './recipient-infos.ts'
 import { readSignedData, type SignedData, type SignerReport } from './signed-data.ts'
 
-export type { OwnKey } from './enveloped-data.ts'
+export type { OwnKey } from './recipient-infos.ts'
 export type { SignerReport } from './signed-data.ts'
 
 export type Opened = OpenedMessage | Unopened

@@ -1,4 +1,5 @@
 import { Failed } from '../domain/failure.ts'
+import { freeMemory } from '../lib/free-memory.ts'
 import { wrongLength, type PlainOrder, type SealDocument, type SealOrder } from './seal-order.ts'
 import { unpooled, type SealingThread } from './sealing-thread.ts'
 import { pieceBytes, piecesMax, type FromThread } from './thread-messages.ts'
@@ -32,7 +33,7 @@ type State =
   | { readonly is: 'failed'; readonly error: Error }
 
 /** This side of an order: brings the document's pieces to the thread and hands out what comes back. */
-export function runOrder(id: number, order: SealOrder, pool: Pool): RunningOrder {
+export function runOrder(id: number, order: SealOrder, pool: Pool, freesTaken: boolean): RunningOrder {
   const announced = Promise.withResolvers<number>()
   const done = Promise.withResolvers<number>()
   // A caller who only reads the chunks learns of a failure there.
@@ -109,7 +110,11 @@ export function runOrder(id: number, order: SealOrder, pool: Pool): RunningOrder
         const batch = sealed.shift()
         if (batch) {
           if (state.is === 'running') state.thread.say({ id, what: 'taken' })
-          for (const memory of batch) yield Buffer.from(memory)
+          for (const memory of batch) {
+            const chunk = Buffer.from(memory)
+            yield chunk
+            if (freesTaken) freeMemory(chunk)
+          }
         } else if (state.is === 'failed') throw state.error
         else if (state.is === 'done') return
         else await untilChange.promise

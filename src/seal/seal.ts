@@ -15,13 +15,22 @@ export interface Sealer {
    * @throws Failed signing-key-missing when no signer is configured. The stream fails with `sealing-interrupted`,
    * `message-refused` or `recipient-untrusted`; with another Error for a source that breaks or lies about its length
    */
-  seal(order: SealOrder, options?: { signal?: AbortSignal }): SealedStream
+  seal(order: SealOrder, options?: SealOptions): SealedStream
   /**
    * Takes no more orders, waits for those under way, stops the threads.
    *
    * @param drainMsMax what is not finished after so many milliseconds fails with `sealing-interrupted`
    */
   close(drainMsMax?: number): Promise<void>
+}
+
+export interface SealOptions {
+  readonly signal?: AbortSignal
+  /**
+   * A chunk is the caller’s only until the next one is asked for; then its memory is given back and it is empty. For
+   * takers that have written or copied it by then: the process stays small however large the document.
+   */
+  readonly freesTaken?: boolean
 }
 
 /** Orders under way on one thread; each holds some 2 MB. */
@@ -53,12 +62,12 @@ export function makeSealer({
   let lastId = 0
 
   return {
-    seal(order, { signal } = {}) {
+    seal(order, { signal, freesTaken = false } = {}) {
       if (isClosed) throw new Error('the sealer is closed')
       if (signers.length === 0)
         throw new Failed('signing-key-missing', 'no signing certificate is configured')
       signal?.throwIfAborted()
-      const one = runOrder(++lastId, order, pool)
+      const one = runOrder(++lastId, order, pool, freesTaken)
       running.add(one)
       const { stream } = one
       signal?.addEventListener('abort', stream.cancel, { once: true })

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { base64InLines, base64Lines, base64LinesLength } from '../lib/base64-lines.ts'
+import { freeMemory } from '../lib/free-memory.ts'
 import { field } from '../lib/mime-writer.ts'
 import { micalgs, usualAlgorithms, type Algorithms } from './algorithms.ts'
 import { makeEnvelope, type Random } from './envelope.ts'
@@ -50,7 +51,10 @@ export async function sealing(
       if (came > announced) break
       for (let from = 0; from < chunk.length; from += stepBytes) {
         const encoded = lines.push(chunk.subarray(from, from + stepBytes))
-        if (encoded.length > 0) await give(pass.write(encoded))
+        if (encoded.length === 0) continue
+        const sealed = pass.write(encoded)
+        freeMemory(encoded)
+        await give(sealed)
       }
     }
     if (came !== announced) throw wrongLength(piece, announced)
@@ -126,7 +130,12 @@ function startPass(order: Addressing, messageBytes: number, signature: Signature
   const envelope = makeEnvelope(order.recipients, plainBytes, algorithms, random)
   const hash = createHash(algorithms.digest)
   const lines = base64Lines()
-  const encrypted = (plain: Buffer) => lines.push(envelope.cipher.update(plain))
+  const encrypted = (plain: Buffer) => {
+    const cipherText = envelope.cipher.update(plain)
+    const sealed = lines.push(cipherText)
+    freeMemory(cipherText)
+    return sealed
+  }
   return {
     bytes: outer.length + base64LinesLength(envelope.head.length + envelope.cipherBytes),
     begin() {

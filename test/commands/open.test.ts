@@ -2,10 +2,13 @@ import { execFile } from 'node:child_process'
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import { sealMessage } from '../../src/seal/sealing.ts'
 import { issueFor } from '../pki/pki.ts'
 import { aDocument, anOrder, aTown, ellensPhr, sealedHere, sender, type Town } from '../seal/an-order.ts'
+
+// Each call starts a process, and some tests make several.
+jest.setTimeout(60_000)
 
 let town: Town
 let folder: string
@@ -80,7 +83,7 @@ test('no name that a sender chooses leaves the folder or moves the terminal', as
   const file = filed('evil.eml', sealMessage(message, anOrder(town, { date: new Date() }), [town.ashby]))
   const answer = await bluepost('open', file, '--save', 'evil')
   expect(answer.exit).toBe(0)
-   
+
   expect(answer.out).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
   const written = readdirSync(join(folder, 'evil'))
   expect(written).toHaveLength(names.length)

@@ -83,6 +83,19 @@ describe('sealing in threads', () => {
     expect(content.toString('latin1')).toBe('x'.repeat(200_000))
   })
 
+  test('a taker that asks for it has the memory of each chunk given back when it takes the next', async () => {
+    const content = Buffer.alloc(1_000_000, 'ClinicalDocument ')
+    const order = anOrder(town, { documents: [aDocument(content)] })
+    const taken: Buffer[] = []
+    const copies: Buffer[] = []
+    for await (const chunk of sealer.seal(order, { freesTaken: true }).chunks) {
+      taken.push(chunk)
+      copies.push(Buffer.from(chunk))
+    }
+    expect(documentIn(Buffer.concat(copies), town).equals(content)).toBe(true)
+    expect(Buffer.concat(taken).length).toBeLessThan(50_000)
+  })
+
   test('an order nobody takes from stops asking for its document, and holds up no other', async () => {
     const { asked, document } = endless()
     const stalled = sealer.seal(anOrder(town, { documents: [document] }))
