@@ -8,6 +8,7 @@ const bytesMin = 16 * 1024
  */
 export function freeMemory(bytes: Buffer): void {
   const { buffer } = bytes
-  if (bytes.length >= bytesMin && bytes.length === buffer.byteLength && buffer instanceof ArrayBuffer)
+  // Shared memory has no transfer, and nobody alone may give it back.
+  if (bytes.length >= bytesMin && bytes.length === buffer.byteLength && 'transfer' in buffer)
     buffer.transfer(0)
 }
