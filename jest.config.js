@@ -6,6 +6,8 @@ const shared = {
 
 /** @type {import('jest').Config} */
 export default {
+  // The first file of a run starts the database server.
+  testTimeout: 30_000,
   projects: [
     {
       ...shared,

@@ -118,10 +118,13 @@ export async function startEngine(
     partners: Partners,
   ): Promise<Decider> {
     const blindKey = await readBlindKey(queryOf(dataSource))
-    const work = workOf(settings, plans, partners, dataSource, metrics, stops)
+    const { work, interrupt } = workOf(settings, plans, partners, dataSource, metrics, stops)
     await sweep(dataSource, now(), 0)
     const worker = await startWorker(poolOf(dataSource), work, log, stepsAtATime)
-    stops.add('the worker', () => worker.stop())
+    stops.add('the worker', () => {
+      interrupt()
+      return worker.stop()
+    })
     const sweeper = setInterval(() => {
       sweep(dataSource, now()).catch((error: unknown) =>
         log.warn('cannot sweep', { error: errorTrace(error) }),

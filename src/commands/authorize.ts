@@ -14,7 +14,6 @@ import { queryOf } from '../store/query.ts'
 import { authorizationIdsFor } from '../store/views.ts'
 import {
   Findings,
-  onDatabase,
   operatorName,
   print,
   printJson,
@@ -24,6 +23,7 @@ import {
   type Call,
   type Command,
 } from './command.ts'
+import { onDatabase } from './on-database.ts'
 
 export const authorize: Command = {
   usage: `bluepost authorize --identifier 'urn:oid:1.2.3.4|E1001' --family Ross --given Ellen --birth-date 1956-08-14 \\

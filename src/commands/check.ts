@@ -10,7 +10,8 @@ import { placeOf } from '../settings/endpoint.ts'
 import type { Settings } from '../settings.ts'
 import { queryOf } from '../store/query.ts'
 import { schemaStanding } from '../store/migrate.ts'
-import { onDatabase, print, printJson, settingsFor, type Command } from './command.ts'
+import { print, printJson, settingsFor, type Command } from './command.ts'
+import { onDatabase } from './on-database.ts'
 import { acknowledgments } from './test.ts'
 
 /** One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be. */

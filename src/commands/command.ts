@@ -1,14 +1,7 @@
 import { existsSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import type { ParseArgsConfig } from 'node:util'
-import type { DataSource } from 'typeorm'
-import { makeLog, type Log } from '../lib/log.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { makeDataSource } from '../store/data-source.ts'
-import { openDatabase } from '../store/embedded-postgres.ts'
-import { entities } from '../store/entities.ts'
-import { SchemaNewer } from '../store/migrate.ts'
-import { migrateAll } from '../store/schema.ts'
 
 /** One command of `bluepost`. */
 export interface Command {
@@ -46,43 +39,14 @@ export function settingsFor(call: Call): Settings {
   )
 }
 
-/** Runs on the installation’s database: beside a running engine, or with a server of its own for as long as it takes. */
-export async function onDatabase<Result>(
-  settings: Settings,
-  work: (dataSource: DataSource, migrationsApplied: readonly string[]) => Promise<Result>,
-): Promise<Result> {
-  const log = makeLog('warn', process.stderr)
-  const embedded =
-    settings.database === 'embedded'
-      ? await openDatabase({
-          dataDirectory: settings.dataDirectory,
-          role: 'visitor',
-          log,
-          onNotice: (text) => process.stderr.write(`${text}\n`),
-        })
-      : undefined
-  try {
-    const dataSource = makeDataSource(embedded?.url ?? settings.database, {
-      poolSize: 4,
-      entities,
-      applicationName: 'bluepost command',
-    })
-    try {
-      await dataSource.initialize()
-      return await work(dataSource, await migrateAll(dataSource))
-    } catch (error) {
-      throw error instanceof SchemaNewer ? new Findings(error.message) : error
-    } finally {
-      if (dataSource.isInitialized) await dataSource.destroy()
-    }
-  } finally {
-    await embedded?.stop()
-  }
-}
-
 /** Who runs a command, for the audit. */
 export function operatorName(): string {
-  return `cli:${userInfo().username}`
+  try {
+    return `cli:${userInfo().username}`
+  } catch {
+    // A uid without a name, as containers give it.
+    return `cli:uid ${process.getuid?.() ?? '?'}`
+  }
 }
 
 export function print(text: string): void {
@@ -92,8 +56,6 @@ export function print(text: string): void {
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
 }
-
-export const quietLog: Log = makeLog('warn', process.stderr)
 
 /** Exactly one word after the command. */
 export function theOne(call: Call, what: string): string {

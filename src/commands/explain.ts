@@ -4,7 +4,8 @@ import { patientKey, readBlindKey } from '../store/decisions.ts'
 import { queryOf, type Query } from '../store/query.ts'
 import { eventsOfPatient } from '../store/views.ts'
 import type { Settings } from '../settings.ts'
-import { onDatabase, print, printJson, settingsFor, theOne, Usage, type Command } from './command.ts'
+import { print, printJson, settingsFor, theOne, Usage, type Command } from './command.ts'
+import { onDatabase } from './on-database.ts'
 
 export const explain: Command = {
   usage: `bluepost explain MESSAGE         its number, or its control id (MSH-10)

@@ -1,5 +1,6 @@
 import { schemaStanding } from '../store/migrate.ts'
-import { onDatabase, print, printJson, settingsFor, type Command } from './command.ts'
+import { print, printJson, settingsFor, type Command } from './command.ts'
+import { onDatabase } from './on-database.ts'
 
 export const migrate: Command = {
   usage: `bluepost migrate

@@ -2,7 +2,6 @@ import { operate, type OperationOutcome, type OperatorAction } from '../pipeline
 import { replay as replayMessage } from '../pipeline/replay.ts'
 import {
   Findings,
-  onDatabase,
   operatorName,
   print,
   printJson,
@@ -11,6 +10,7 @@ import {
   Usage,
   type Command,
 } from './command.ts'
+import { onDatabase } from './on-database.ts'
 
 export const retry = operation('retry', 'Tries a failed transmission again from where it can go on.')
 export const release = operation('release', 'Lets a held transmission go on, on your responsibility.')

@@ -1,6 +1,7 @@
 import { queryOf } from '../store/query.ts'
 import { reconcile as reconcileStore } from '../store/reconcile.ts'
-import { onDatabase, print, printJson, settingsFor, type Command } from './command.ts'
+import { print, printJson, settingsFor, type Command } from './command.ts'
+import { onDatabase } from './on-database.ts'
 
 export const reconcile: Command = {
   usage: `bluepost reconcile

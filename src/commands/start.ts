@@ -35,7 +35,7 @@ With --json, or where standard output is no terminal, what it says is the JSON l
     if (isForPerson) print(greeting(engine, readyMs))
     for (const { what, on } of engine.listens) log.info(`listening: ${what}`, { listen: on })
     for (const problem of engine.problems) log.error(problem)
-    for (const what of engine.missing) log.warn(`nothing can be sent yet: ${what}`)
+    for (const what of engine.missing) log.warn(`before everything can be sent: ${what}`)
 
     const signal = await signalled()
     log.info('stopping', { signal })
@@ -89,7 +89,7 @@ function greeting({ listens, missing, problems }: Engine, readyMs: number): stri
   if (missing.length > 0)
     lines.push(
       '',
-      styleText('yellow', 'Nothing can be sent before bluepost.yaml says:'),
+      styleText('yellow', 'Missing, or to be looked at, before everything can be sent:'),
       ...missing.map((one) => `  ${one}`),
     )
   lines.push('', 'Ctrl-C stops it. `bluepost check` says more.')

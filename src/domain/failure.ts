@@ -170,6 +170,7 @@ export interface RetryPlan {
  *
  * @param attempts attempts already made, at least 1
  * @param jitter 0 ≤ jitter < 1, drawn by the caller; spreads the delay over its last quarter
+ * @param waitMsMin what the other side asked for (Retry-After)
  */
 export function nextAttemptAt(
   plan: RetryPlan,
@@ -177,9 +178,11 @@ export function nextAttemptAt(
   firstAttemptAt: Date,
   at: Date,
   jitter: number,
+  waitMsMin = 0,
 ): Date | undefined {
   const delayMs = Math.min(plan.delayMsMax, plan.firstDelayMs * plan.factor ** Math.max(0, attempts - 1))
   const deadline = firstAttemptAt.getTime() + plan.deadlineMs
   if (at.getTime() >= deadline) return undefined
-  return new Date(Math.min(at.getTime() + delayMs * (0.75 + 0.25 * jitter), deadline))
+  const waitMs = Math.max(delayMs * (0.75 + 0.25 * jitter), waitMsMin)
+  return new Date(Math.min(at.getTime() + waitMs, deadline))
 }

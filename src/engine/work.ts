@@ -22,6 +22,12 @@ const partitionDaysAhead = 7
 /** Where no channel says how long its messages are kept. */
 const contentMsLeast = 30 * 86_400_000
 
+export interface Working {
+  readonly work: Work
+  /** Ends questions to FHIR servers under way, which may take minutes: the steps that asked come again after the next start. */
+  readonly interrupt: () => void
+}
+
 /** What the worker does with each job, from the settings. */
 export function workOf(
   settings: Settings,
@@ -30,7 +36,7 @@ export function workOf(
   dataSource: DataSource,
   metrics: Metrics,
   stops: Stops,
-): Work {
+): Working {
   const now = () => new Date()
   const shared = { dataSource, now, jitter: Math.random }
   const { tracking, dataHolder } = settings
@@ -45,13 +51,14 @@ export function workOf(
   if (sealer !== undefined) stops.add('the sealing threads', () => sealer.close())
   const edge = edgeOf(settings)
   if (edge !== undefined) stops.add('the edge', () => edge.close())
+  const stopping = new AbortController()
   const server = settings.fhirServers.find(({ name }) => name === settings.documents.server)
   const steps: StepPorts = {
     ...shared,
     prepare: {
       ...shared,
       dataHolder,
-      fhirServer: server === undefined ? undefined : fhirServer(server),
+      fhirServer: server === undefined ? undefined : fhirServer(server, { signal: stopping.signal }),
       documents: settings.documents,
       timezone: settings.timezone,
       aliases: settings.authorities,
@@ -76,7 +83,7 @@ export function workOf(
     onNotification: (effect) => metrics.notifications.inc({ effect }),
   }
   const contentMs = Math.max(contentMsLeast, ...plans.map(({ retention }) => retention.contentMs))
-  return {
+  const work: Work = {
     step: async (transmissionId) => {
       const outcome = await step(steps, transmissionId)
       if (outcome !== undefined) metrics.transmissions.inc({ outcome })
@@ -90,6 +97,7 @@ export function workOf(
       await dropPast(dataSource, contentMs, settings.retention.finishedMs, now())
     },
   }
+  return { work, interrupt: () => stopping.abort() }
 }
 
 /** The partitions of today and of the days that follow. */

@@ -68,7 +68,7 @@ export class Metrics {
     })
     this.certificateDays = new Gauge({
       name: 'bluepost_certificate_days_left',
-      help: 'Days until the first of our certificates or anchors expires.',
+      help: 'Days until the first signing certificate expires (sign), the last one others may encrypt to (decrypt), the first anchor (anchor).',
       labelNames: ['use'],
       registers,
     })

@@ -45,16 +45,23 @@ export async function recordFailure(
   jitter: number,
 ): Promise<void> {
   const kind = failureOf(failed.code).class
+  const detail = failed.detail as { trace?: unknown; retryAfterMs?: number } | undefined
   const dueAt =
     kind === 'transient' || kind === 'ambiguous'
-      ? nextAttemptAt(plan, Math.max(1, transmission.attempts), transmission.firstAttemptAt ?? at, at, jitter)
+      ? nextAttemptAt(
+          plan,
+          Math.max(1, transmission.attempts),
+          transmission.firstAttemptAt ?? at,
+          at,
+          jitter,
+          detail?.retryAfterMs,
+        )
       : undefined
   const isOverdue = dueAt === undefined && overdue[failed.code] !== undefined
   const code = isOverdue ? overdue[failed.code]! : failed.code
   const because = isOverdue
     ? `${failed.because} (given up after ${transmission.attempts} attempts)`
     : failed.because
-  const detail = failed.detail as { trace?: unknown } | undefined
   const { advance, after } = await recordOccurrence(
     query,
     transmission,

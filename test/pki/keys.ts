@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { tmpdir, userInfo } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export type KeyType =
@@ -17,7 +17,7 @@ export function drawKey(type: KeyType): KeyObject {
   if (!type.startsWith('rsa')) return freshKey(type)
   const n = drawn.get(type) ?? 0
   drawn.set(type, n + 1)
-  const folder = join(tmpdir(), `bluepost-test-keys-${userInfo().uid}`)
+  const folder = join(tmpdir(), `bluepost-test-keys-${process.getuid?.() ?? 0}`)
   const file = join(folder, `${type}-${n}.pem`)
   try {
     return createPrivateKey(readFileSync(file))
