@@ -60,7 +60,7 @@ function overUdp(bytes: Buffer): Promise<Answer> {
 function overTcp(bytes: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const socket = net.connect(dns.port, '127.0.0.1', () =>
-      socket.write(packet.streamEncode(packet.decode(bytes) as packet.Packet)),
+      socket.write(packet.streamEncode(packet.decode(bytes))),
     )
     let answer = Buffer.alloc(0)
     socket.on('error', reject)

@@ -145,7 +145,7 @@ export async function serveDns(tell: (happening: Happening) => void, port: numbe
   })
 
   return {
-    port: (udp.address() as net.AddressInfo).port,
+    port: udp.address().port,
     commands: {
       /** `{ records: ZoneRecord[] }` */
       add: ({ records: added }: { records: ZoneRecord[] }) => {
@@ -222,7 +222,7 @@ function encodable(record: ZoneRecord): packet.Answer {
         },
       }
     default:
-      return { ...common, type: record.type, data: record.data } as packet.Answer
+      return { ...common, type: record.type, data: record.data }
   }
 }
 

@@ -460,6 +460,8 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
 
 function misbehave(fault: Fault, response: http.ServerResponse, answer: () => void) {
   switch (fault.how) {
+    case 'hang':
+      return
     case 'status':
       if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter)
       return outcome(response, fault.status ?? 503, 'transient', 'told to fail')

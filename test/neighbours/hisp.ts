@@ -87,6 +87,8 @@ export interface HispSettings {
   tls?: KeyPair
   starttls?: 'required' | 'offered' | 'hidden'
   cms?: 'openssl' | 'pkijs'
+  /** `false`: takes what comes as it is, `{ what: 'taken', bytes }`, and answers nothing: for measuring senders. */
+  opens?: boolean
   /** Largest message, SMTP SIZE. */
   bytesMax?: number
 }
@@ -149,6 +151,10 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
       stream.on('data', (chunk: Buffer) => chunks.push(chunk))
       stream.on('end', () => {
         if (stream.sizeExceeded) return done(reply(552, 'Message too large'))
+        if (settings.opens === false) {
+          tell({ what: 'taken', bytes: stream.byteLength })
+          return done(null, '2.0.0 OK')
+        }
         void receive(Buffer.concat(chunks), session, done)
       })
     },
@@ -373,7 +379,7 @@ function askCert(name: string, port: number): Promise<string[]> {
       type: 'query',
       id: Math.floor(Math.random() * 65536),
       flags: packet.RECURSION_DESIRED,
-      questions: [{ type: 'CERT' as packet.RecordType, name, class: 'IN' }],
+      questions: [{ type: 'CERT', name, class: 'IN' }],
     })
     const socket = net.connect(port, '127.0.0.1', () => socket.write(query))
     let answer = Buffer.alloc(0)

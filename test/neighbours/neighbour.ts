@@ -100,7 +100,7 @@ export async function startNeighbour(
         if (child.exitCode !== null || child.signalCode !== null)
           return reject(new Error(`${name} has ended`))
         const order = ++lastOrder
-        awaited.set(order, { resolve: resolve as (result: unknown) => void, reject })
+        awaited.set(order, { resolve: resolve, reject })
         child.stdin.write(`${JSON.stringify({ ...details, order, do: command })}\n`)
       }),
     hears: (what, withinMs = hearsWithinMs) =>
