@@ -175,7 +175,7 @@ function done(result: AuthorizationOutcome): Authorization {
 }
 
 /** The resource as the API shows it. */
-export function shown(authorization: Authorization): Record<string, unknown> {
+function shown(authorization: Authorization): Record<string, unknown> {
   const { frequency } = authorization
   return {
     id: authorization.id,

@@ -9,7 +9,7 @@ export interface Problem {
   readonly errors?: readonly { readonly where: string; readonly what: string }[]
 }
 
-export function sendProblem(response: Response, problem: Problem): void {
+function sendProblem(response: Response, problem: Problem): void {
   response
     .status(problem.status)
     .type('application/problem+json')

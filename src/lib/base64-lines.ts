@@ -8,7 +8,7 @@ export interface Base64Lines {
 }
 
 /** Bytes in one full line. Blocks that are multiples of it need no carrying over. */
-export const lineBytes = 57
+const lineBytes = 57
 const lineCharacters = 76
 const lineOctets = lineCharacters + 2
 

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm'
-import { Failed, failureOf, nextAttemptAt, type FailureCode, type RetryPlan } from '../domain/failure.ts'
+import type { Failed} from '../domain/failure.ts';
+import { failureOf, nextAttemptAt, type FailureCode, type RetryPlan } from '../domain/failure.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { appendAudit } from '../store/audit.ts'
 import { inTransaction, type Query } from '../store/query.ts'

@@ -1,7 +1,7 @@
 import { canonicalAuthority } from '../domain/patient.ts'
-import { optional, type Section } from './section.ts'
+import type { Section } from './section.ts'
 
-export const roles = ['patient', 'provider', 'analyst', 'operator', 'auditor'] as const
+const roles = ['patient', 'provider', 'analyst', 'operator', 'auditor'] as const
 export type Role = (typeof roles)[number]
 
 export interface AccessKey {

@@ -69,12 +69,10 @@ class CheckedDataSource extends DataSource {
   override async initialize(): Promise<this> {
     await super.initialize()
     await survivesLostConnections(poolOf(this))
-    // A connection that breaks while somebody holds it: the query that meets it reports it, the process goes on.
-    poolOf(this).on('connect', (client) => client.on('error', () => {}))
-    const [server] = (await this.query(
+    const [server]: [Server] = await this.query(
       `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
          current_setting('server_encoding') AS encoding`,
-    )) as [Server]
+    )
     const because = whyUnfit(server)
     if (because === undefined) return this
     await this.destroy()

@@ -155,7 +155,7 @@ export function reachableRoot(account: Account): string {
 }
 
 /** Really tried, as the account: modes alone do not know access lists, mounts and security modules. */
-export function canEnter(directory: string, account: Account): boolean {
+function canEnter(directory: string, account: Account): boolean {
   const shell = spawnSync('/bin/sh', ['-c', 'cd -- "$1"', 'sh', directory], {
     cwd: '/',
     uid: account.uid,

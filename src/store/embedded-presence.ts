@@ -26,7 +26,7 @@ export interface Newcomer {
 }
 
 /** The directory already has its engine. The message says which, since when, and what to do. */
-export class EngineRunning extends Error {
+class EngineRunning extends Error {
   override readonly name = 'EngineRunning'
 }
 

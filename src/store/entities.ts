@@ -56,7 +56,7 @@ export interface IdentifierRow {
   type: string | null
 }
 
-export const IdentifierEntity = new EntitySchema<IdentifierRow>({
+const IdentifierEntity = new EntitySchema<IdentifierRow>({
   name: 'authorizationIdentifier',
   tableName: 'authorization_identifier',
   columns: {
@@ -75,7 +75,7 @@ export interface DestinationRow {
   removedAt: Date | null
 }
 
-export const DestinationEntity = new EntitySchema<DestinationRow>({
+const DestinationEntity = new EntitySchema<DestinationRow>({
   name: 'authorizationDestination',
   tableName: 'authorization_destination',
   columns: {

@@ -302,7 +302,7 @@ function fromRow(row: TransmissionRow): Transmission {
 type Present<Row> = { [Column in keyof Row]?: NonNullable<Row[Column]> }
 
 /** Drops the columns that are NULL: absent in the domain is absent, not null. */
-export function present<Row extends Record<string, unknown>>(row: Row): Present<Row> {
+function present<Row extends Record<string, unknown>>(row: Row): Present<Row> {
   return Object.fromEntries(
     Object.entries(row).filter(([, value]) => value !== null && value !== undefined),
   ) as Present<Row>

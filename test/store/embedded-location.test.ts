@@ -18,11 +18,9 @@ import {
   aMadeDirectory,
   isRoot,
   lastOpened,
-  made,
   opens,
   project,
   query,
-  runs,
   serverPid,
   toRemove,
 } from './opening.ts'

@@ -28,7 +28,7 @@ export interface Event {
 }
 
 /** One bluepost process with its database open (or refused). */
-export class Opening {
+class Opening {
   readonly events: Event[] = []
   readonly child: ChildProcess
   readonly #ended: Promise<unknown>

@@ -13,7 +13,7 @@ import {
   type NewEvent,
 } from '../../src/store/decisions.ts'
 import { openInboundMessages } from '../../src/store/inbound-messages.ts'
-import { inTransaction, queryOf, type Query } from '../../src/store/query.ts'
+import { queryOf, type Query } from '../../src/store/query.ts'
 import { reconcile } from '../../src/store/reconcile.ts'
 import { insertTransmissions } from '../../src/store/transmissions.ts'
 import {
