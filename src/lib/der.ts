@@ -206,8 +206,20 @@ export function derSetOf(tag: number, members: readonly Buffer[]): Buffer {
   return der(tag, ...[...members].sort((a, b) => Buffer.compare(a, b)))
 }
 
-/** An OBJECT IDENTIFIER from its dotted form. */
+/** Identifiers that programs write are constants, some dozens, and each message needs twenty of them. */
+const oidsKeptMax = 200
+const oidsKept = new Map<string, Buffer>()
+
+/** An OBJECT IDENTIFIER from its dotted form. Do not write into it: the next caller gets the same bytes. */
 export function derOid(dotted: string): Buffer {
+  const known = oidsKept.get(dotted)
+  if (known !== undefined) return known
+  const made = encodedOid(dotted)
+  if (oidsKept.size < oidsKeptMax) oidsKept.set(dotted, made)
+  return made
+}
+
+function encodedOid(dotted: string): Buffer {
   const [root = 0, second = 0, ...rest] = dotted.split('.').map(Number)
   const content: number[] = []
   for (const arc of [root * 40 + second, ...rest]) {

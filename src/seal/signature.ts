@@ -143,7 +143,8 @@ function attribute(type: string, value: Buffer): Buffer {
 
 /** RFC 5652 §11.3: UTCTime through 2049, GeneralizedTime after. */
 function timeOf(at: Date): Buffer {
-  const digits = at.toISOString().replaceAll(/[-:T]|\..*/g, '')
+  const iso = at.toISOString()
+  const digits = `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}`
   return at.getUTCFullYear() < 2050
     ? der(0x17, Buffer.from(`${digits.slice(2)}Z`))
     : der(0x18, Buffer.from(`${digits}Z`))
