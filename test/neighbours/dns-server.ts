@@ -118,7 +118,11 @@ export async function serveDns(tell: (happening: Happening) => void, port: numbe
       ...told,
       answered:
         how ??
-        (rcode === rcodes.NXDOMAIN ? 'nxdomain' : truncated ? 'truncated' : `${answers.length} records`),
+        (rcode === rcodes.NXDOMAIN
+          ? 'nxdomain'
+          : truncated
+            ? 'truncated'
+            : `${answers.length} ${answers.length === 1 ? 'record' : 'records'}`),
     })
     return truncated ? build([], true) : whole
   }

@@ -103,6 +103,8 @@ export interface Town {
 
 export interface Hospital {
   readonly process: Neighbour
+  /** The port of the channel it sends to. */
+  readonly sendsTo: number
   /** Sends one message or several, and waits for their acknowledgements. */
   sends(messages: string | readonly string[], habits?: SendingHabits): Promise<SendingResult[]>
   sendsLoad(people: readonly Person[], count: number, habits?: SendingHabits): Promise<LoadResult>
@@ -308,6 +310,7 @@ async function build(
     ellensCcd,
     hospital: {
       process: hospital,
+      sendsTo: mllp,
       sends: (messages, habits) =>
         hospital.order('send', {
           messages: typeof messages === 'string' ? [messages] : messages,
