@@ -50,7 +50,7 @@ const weakSystems = new Set(['urn:oid:2.16.840.1.113883.4.1', 'http://hl7.org/fh
 /** Values that stand for “we have none”; 28 of 401 certified C-CDAs carry one. */
 const emptyValues = new Set(['', '""', 'UNK', 'UNKNOWN', 'NONE', 'NULL', 'N/A', 'NI'])
 
-/** True where an equal identifier may make a match: not a shared or temporary kind, and not a placeholder value. */
+/** True where an equal identifier may make a match: not a shared or temporary kind, and not a filler value. */
 export function isStrong(identifier: Identifier): boolean {
   if (identifier.system === '') return false
   if (identifier.type !== undefined && weakTypes.has(identifier.type.toUpperCase())) return false

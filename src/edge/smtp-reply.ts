@@ -1,4 +1,4 @@
-/** Whether a reply code says no: for now (4xx) or for good (5xx). */
+/** Whether a reply code says no: not yet (4xx) or for good (5xx). */
 export function isFailureCode(code: number | undefined): code is number {
   return code !== undefined && code >= 400 && code <= 599
 }
