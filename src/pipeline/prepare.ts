@@ -214,26 +214,30 @@ async function seal(
   // Opaque and unique: neither the patient nor the event can be read from it.
   const messageId = `<${randomUUID()}@${dataHolder.address.domain}>`
   const patientName = fullName(authorization.patient)
-  const sealed = sealer.seal({
-    from: dataHolder.address.text,
-    to: [transmission.destination],
-    messageId,
-    date,
-    subject: `Health record of ${patientName}`,
-    dataHolder: dataHolder.name,
-    patientName,
-    recurring: authorization.frequency.type !== 'once',
-    documents: [
-      {
-        fileName: document.fileName,
-        mediaType: document.mediaType,
-        bytes: document.bytes,
-        chunks: () => readBlob(queryOf(ports.dataSource), document.blobId),
-      },
-    ],
-    recipients: recipients.certificates.map((certificate) => certificate.der),
-    algorithms: { keyTransport: ports.keyTransport },
-  })
+  const sealed = sealer.seal(
+    {
+      from: dataHolder.address.text,
+      to: [transmission.destination],
+      messageId,
+      date,
+      subject: `Health record of ${patientName}`,
+      dataHolder: dataHolder.name,
+      patientName,
+      recurring: authorization.frequency.type !== 'once',
+      documents: [
+        {
+          fileName: document.fileName,
+          mediaType: document.mediaType,
+          bytes: document.bytes,
+          chunks: () => readBlob(queryOf(ports.dataSource), document.blobId),
+        },
+      ],
+      recipients: recipients.certificates.map((certificate) => certificate.der),
+      algorithms: { keyTransport: ports.keyTransport },
+    },
+    // What is stored is copied first, so the memory of each piece can go back at once.
+    { freesTaken: true },
+  )
   await inTransaction(ports.dataSource, async (query) => {
     const blob = await writeBlob(
       query,

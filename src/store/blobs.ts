@@ -91,25 +91,27 @@ export class BlobTooLarge extends Error {
   }
 }
 
-/** Regroups a stream into pieces of exactly `size` bytes, the last one shorter. */
+/**
+ * Regroups a stream into pieces of exactly `size` bytes, the last one shorter. Each is good until the next is asked for;
+ * nothing of the source is kept, so that it may use its memory again.
+ */
 async function* inChunks(
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   size: number,
 ): AsyncGenerator<Buffer> {
-  let waiting: Uint8Array[] = []
-  let waitingBytes = 0
+  const chunk = Buffer.allocUnsafe(size)
+  let filled = 0
   for await (const piece of source) {
-    waiting.push(piece)
-    waitingBytes += piece.length
-    while (waitingBytes >= size) {
-      const whole =
-        waiting.length === 1
-          ? Buffer.from(waiting[0]!.buffer, waiting[0]!.byteOffset, waiting[0]!.length)
-          : Buffer.concat(waiting, waitingBytes)
-      yield whole.subarray(0, size)
-      waiting = whole.length > size ? [whole.subarray(size)] : []
-      waitingBytes = whole.length - size
+    for (let taken = 0; taken < piece.length;) {
+      const part = piece.subarray(taken, taken + size - filled)
+      chunk.set(part, filled)
+      filled += part.length
+      taken += part.length
+      if (filled === size) {
+        yield chunk
+        filled = 0
+      }
     }
   }
-  if (waitingBytes > 0) yield Buffer.concat(waiting, waitingBytes)
+  if (filled > 0) yield chunk.subarray(0, filled)
 }
