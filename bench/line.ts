@@ -7,7 +7,9 @@ import pg from 'pg'
 import { silentLog } from '../src/lib/log.ts'
 import { openDatabase } from '../src/store/embedded-postgres.ts'
 import type { Person } from '../test/neighbours/ccd.ts'
-import { aTown, ellen, ellensPhr, transmitAddress, type Town } from '../test/neighbours/town.ts'
+import type { Town } from '../test/neighbours/neighbourhood.ts'
+import { ellen, ellensPhr, transmitAddress } from '../test/neighbours/people.ts'
+import { aTown } from '../test/neighbours/town.ts'
 
 const documentBytes = 60_000
 const rates = [10, 20, 30, 40, 60, 80, 120]

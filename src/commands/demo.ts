@@ -122,10 +122,9 @@ function lookAround({ engine, hospital }: Town, transmissionId: string | undefin
 /** Loaded by address, so that a build of the product does not drag the neighbours in. */
 async function neighbours(townFile: URL) {
   const messages = new URL('hl7-messages.ts', townFile)
-  const { aTown, ellen } = (await import(townFile.href)) as {
-    aTown(options: object): Promise<Town>
-    ellen: object
-  }
+  const people = new URL('people.ts', townFile)
+  const { aTown } = (await import(townFile.href)) as { aTown(options: object): Promise<Town> }
+  const { ellen } = (await import(people.href)) as { ellen: object }
   const { dischargeOf } = (await import(messages.href)) as { dischargeOf(person: object): string }
   return { aTown, ellen, dischargeOf }
 }

@@ -1,9 +1,10 @@
 import { expect } from '@jest/globals'
 import type { Person } from '../neighbours/ccd.ts'
-import type { StoredDocument } from '../neighbours/fhir-server.ts'
+import type { StoredDocument } from '../neighbours/fhir-resources.ts'
 import { dischargeOf } from '../neighbours/hl7-messages.ts'
 import type { SendingResult } from '../neighbours/hospital.ts'
-import { ellen, type Town } from '../neighbours/town.ts'
+import type { Town } from '../neighbours/neighbourhood.ts'
+import { ellen } from '../neighbours/people.ts'
 
 export interface Asking {
   readonly person: Person

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { aTown, type Town } from '../neighbours/town.ts'
+import type { Town } from '../neighbours/neighbourhood.ts'
+import { aTown } from '../neighbours/town.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { aPatientWhoAsked, discharges, expectDelivered, expectReconciled } from './killed-engine.ts'
 import { durableMoments, Watch } from './moments.ts'

@@ -2,7 +2,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import '../neighbours/expectations.ts'
 import type { Person } from '../neighbours/ccd.ts'
 import { dischargeOf } from '../neighbours/hl7-messages.ts'
-import { aTown, ellen, ellensPhr, type Town } from '../neighbours/town.ts'
+import type { Town } from '../neighbours/neighbourhood.ts'
+import { ellen, ellensPhr } from '../neighbours/people.ts'
+import { aTown } from '../neighbours/town.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
 const startMsMax = 120_000

@@ -2,7 +2,9 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { dischargeOf } from '../neighbours/hl7-messages.ts'
-import { aTown, ellen, isaac, type Town } from '../neighbours/town.ts'
+import type { Town } from '../neighbours/neighbourhood.ts'
+import { ellen, isaac } from '../neighbours/people.ts'
+import { aTown } from '../neighbours/town.ts'
 
 const startMsMax = 120_000
 const storyMsMax = 60_000

@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals'
-import type { InboxMessage } from './hisp.ts'
+import type { InboxMessage } from './hisp-orders.ts'
 
 declare module 'expect' {
   interface Matchers<R> {

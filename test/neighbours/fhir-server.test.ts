@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createHash } from 'node:crypto'
 import type { Person } from './ccd.ts'
-import type { StoredDocument } from './fhir-server.ts'
+import type { StoredDocument } from './fhir-resources.ts'
 import { startNeighbour, type Neighbour } from './neighbour.ts'
 
 const ellen: Person = {

@@ -2,44 +2,11 @@ import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ccdOf, type CcdChoices, type Person } from './ccd.ts'
+import { outcome, resource } from './fhir-answers.ts'
+import { misbehave, type Fault } from './fhir-faults.ts'
+import { capabilities, patientOf, referenceTo, type StoredDocument } from './fhir-resources.ts'
+import { searchPatients } from './fhir-search.ts'
 import { live, type Happening } from './life.ts'
-
-/** A document as it stands on the server; `sha256` is over the very bytes a reader gets. */
-export interface StoredDocument {
-  id: string
-  patient: string
-  code: string
-  contentType: string
-  status: 'current' | 'superseded' | 'entered-in-error'
-  date: string
-  bytes: number
-  sha256: string
-}
-
-/** How requests fail: those whose path contains `path` (default: all), `times` times. */
-export interface Fault {
-  how:
-    | 'status'
-    | 'slow'
-    /** Nothing is said until the faults are taken away; then the answer comes. */
-    | 'hang'
-    | 'html'
-    | 'cut'
-    | 'endless'
-    | 'not-json'
-    | 'redirect'
-    | 'wrong-content-length'
-    | 'operation-outcome-200'
-  path?: string
-  status?: number
-  /** For `status`: seconds. */
-  retryAfter?: number
-  /** For `slow`. */
-  delayMs?: number
-  /** For `redirect`. */
-  location?: string
-  times?: number
-}
 
 const pageSize = 20
 
@@ -105,12 +72,12 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
       : url.searchParams
 
     if (type === 'Patient' && (id === undefined || id === '_search'))
-      return searchset(response, searchPatients(query), url)
+      return searchset(response, searchPatients(people, query), url)
     if (type === 'Patient' && id !== undefined) {
       const person = people.get(id)
       return person === undefined
         ? outcome(response, 404, 'not-found', path)
-        : resource(response, patient(person))
+        : resource(response, patientOf(person))
     }
     if (type === 'DocumentReference' && id === '$docref') return docref(request, body, query, response, url)
     if (type === 'DocumentReference' && (id === undefined || id === '_search'))
@@ -119,7 +86,7 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
       const document = documents.get(id)
       return document === undefined
         ? outcome(response, 404, 'not-found', path)
-        : resource(response, reference(document))
+        : resource(response, referenceTo(document, settings.content, base))
     }
     if (type === 'Binary' && id !== undefined) {
       const document = documents.get(id)
@@ -140,34 +107,6 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
       return void response.end(document.content)
     }
     outcome(response, 404, 'not-supported', path)
-  }
-
-  function searchPatients(query: URLSearchParams): object[] {
-    return [...people.values()]
-      .filter((person) =>
-        [...query].every(([name, wanted]) => {
-          switch (name) {
-            case 'identifier':
-              return wanted.split(',').some((token) => {
-                const [system, value] = token.includes('|') ? token.split('|') : [undefined, token]
-                return person.identifiers.some(
-                  (identifier) =>
-                    (value === '' || identifier.value === value) &&
-                    (system === undefined || identifier.system === system),
-                )
-              })
-            case '_id':
-              return wanted.split(',').includes(person.id)
-            case 'birthdate':
-              return person.birthDate === wanted
-            case 'family':
-              return person.family.toLowerCase().startsWith(wanted.toLowerCase())
-            default:
-              return true
-          }
-        }),
-      )
-      .map(patient)
   }
 
   function documentsOf(subject: string): (StoredDocument & { content: Buffer })[] {
@@ -212,7 +151,7 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
       }),
     )
     found.sort((a, b) => (newestFirst ? -1 : 1) * (Date.parse(a.date) - Date.parse(b.date)))
-    return found.map(reference)
+    return found.map((document) => referenceTo(document, settings.content, base))
   }
 
   /** US Core: with a patient and nothing else, a reference to the current CCD. */
@@ -263,69 +202,11 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
     const current = documentsOf(subject)
       .filter((document) => document.code === code && document.status === 'current')
       .sort((a, b) => Date.parse(b.date) - Date.parse(a.date))
-    searchset(response, current.slice(0, 1).map(reference), url)
-  }
-
-  function patient(person: Person & { replacedBy?: string }) {
-    return {
-      resourceType: 'Patient',
-      id: person.id,
-      active: person.replacedBy === undefined,
-      identifier: person.identifiers.map(({ system, value, type }) => ({
-        system,
-        value,
-        type: {
-          coding: [{ system: 'http://terminology.hl7.org/CodeSystem/v2-0203', code: type ?? 'MR' }],
-        },
-      })),
-      name: [{ use: 'official', family: person.family, given: [person.given] }],
-      gender: person.gender ?? 'unknown',
-      birthDate: person.birthDate,
-      ...(person.replacedBy === undefined
-        ? {}
-        : { link: [{ other: { reference: `Patient/${person.replacedBy}` }, type: 'replaced-by' }] }),
-    }
-  }
-
-  function reference(document: StoredDocument & { content: Buffer }) {
-    const where =
-      settings.content === 'inline'
-        ? { data: document.content.toString('base64') }
-        : { url: `${settings.content === 'absolute' ? `${base}/` : ''}Binary/${document.id}` }
-    return {
-      resourceType: 'DocumentReference',
-      id: document.id,
-      meta: { lastUpdated: document.date },
-      status: document.status,
-      type: { coding: [{ system: 'http://loinc.org', code: document.code }] },
-      category: [
-        {
-          coding: [
-            {
-              system: 'http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category',
-              code: 'clinical-note',
-            },
-          ],
-        },
-      ],
-      subject: { reference: `Patient/${document.patient}` },
-      date: document.date,
-      content: [
-        {
-          attachment: {
-            contentType: document.contentType,
-            ...where,
-            size: document.content.length,
-            hash: createHash('sha1').update(document.content).digest('base64'), // R4 Attachment.hash is SHA-1
-            creation: document.date,
-          },
-          format: {
-            system: 'http://hl7.org/fhir/ValueSet/formatcodes',
-            code: 'urn:hl7-org:sdwg:ccda-structuredBody:2.1',
-          },
-        },
-      ],
-    }
+    searchset(
+      response,
+      current.slice(0, 1).map((document) => referenceTo(document, settings.content, base)),
+      url,
+    )
   }
 
   function searchset(response: http.ServerResponse, found: object[], url: URL) {
@@ -456,91 +337,6 @@ export async function serveFhir(tell: (happening: Happening) => void, port: numb
       server.close()
     },
   }
-}
-
-function misbehave(fault: Fault, response: http.ServerResponse, answer: () => void) {
-  switch (fault.how) {
-    case 'hang':
-      return
-    case 'status':
-      if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter)
-      return outcome(response, fault.status ?? 503, 'transient', 'told to fail')
-    case 'slow':
-      return void setTimeout(answer, fault.delayMs ?? 5000)
-    case 'html':
-      response.writeHead(200, { 'content-type': 'text/html' })
-      return void response.end('<html><body>Your session has expired.</body></html>')
-    case 'not-json':
-      response.writeHead(200, { 'content-type': 'application/fhir+json' })
-      return void response.end('{"resourceType":"Bundle",')
-    case 'operation-outcome-200':
-      return resource(response, issue('processing', 'told to fail'))
-    case 'cut':
-      response.writeHead(200, { 'content-type': 'application/xml', 'content-length': 100_000 })
-      response.write('<ClinicalDocument')
-      return void setTimeout(() => response.destroy(), 50)
-    case 'wrong-content-length':
-      response.writeHead(200, { 'content-type': 'application/xml', 'content-length': 4 })
-      return void response.end('<Cli')
-    case 'endless': {
-      response.writeHead(200, { 'content-type': 'application/xml' })
-      const block = Buffer.alloc(65536, 0x20)
-      const pour = () => {
-        while (!response.destroyed && response.write(block));
-      }
-      response.on('drain', pour)
-      return pour()
-    }
-    case 'redirect':
-      response.writeHead(302, { location: fault.location ?? 'http://127.0.0.1:1/' })
-      return void response.end()
-  }
-}
-
-function capabilities(hasDocref: boolean) {
-  return {
-    resourceType: 'CapabilityStatement',
-    status: 'active',
-    date: '2026-01-01',
-    kind: 'instance',
-    fhirVersion: '4.0.1',
-    format: ['json'],
-    rest: [
-      {
-        mode: 'server',
-        resource: [
-          { type: 'Patient', interaction: [{ code: 'read' }, { code: 'search-type' }] },
-          { type: 'Binary', interaction: [{ code: 'read' }] },
-          {
-            type: 'DocumentReference',
-            interaction: [{ code: 'read' }, { code: 'search-type' }],
-            operation: hasDocref
-              ? [
-                  {
-                    name: 'docref',
-                    definition: 'http://hl7.org/fhir/us/core/OperationDefinition/docref',
-                  },
-                ]
-              : [],
-          },
-        ],
-      },
-    ],
-  }
-}
-
-function issue(code: string, diagnostics: string) {
-  return { resourceType: 'OperationOutcome', issue: [{ severity: 'error', code, diagnostics }] }
-}
-
-function outcome(response: http.ServerResponse, status: number, code: string, diagnostics: string): void {
-  response.writeHead(status, { 'content-type': 'application/fhir+json' })
-  response.end(JSON.stringify(issue(code, diagnostics)))
-}
-
-function resource(response: http.ServerResponse, body: object): void {
-  response.writeHead(200, { 'content-type': 'application/fhir+json;charset=utf-8' })
-  response.end(JSON.stringify(body))
 }
 
 if (import.meta.main) await live(serveFhir)

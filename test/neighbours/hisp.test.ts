@@ -4,7 +4,7 @@ import nodemailer from 'nodemailer'
 import { issueFor, makeRoot, type Issued } from '../pki/pki.ts'
 import { anyCms, type KeyPair } from './cms.ts'
 import { mailDate, notification, open, seal } from './direct-message.ts'
-import type { AnswerPlan, DoorFault, InboxMessage } from './hisp.ts'
+import type { AnswerPlan, DoorFault, InboxMessage } from './hisp-orders.ts'
 import { startNeighbour, type Neighbour } from './neighbour.ts'
 
 const transmit = 'transmit@direct.ashby.example'

@@ -1,97 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import net from 'node:net'
+import type net from 'node:net'
 import nodemailer from 'nodemailer'
-import packet from 'dns-packet'
 import { SMTPServer, type SMTPServerSession } from 'smtp-server'
-import { anyCms, type Cms, type KeyPair, type KeyTransport } from './cms.ts'
-import {
-  NotAccepted,
-  notification,
-  open,
-  seal,
-  type NotificationShape,
-  type OpenedMessage,
-  type ReportedDisposition,
-} from './direct-message.ts'
+import { anyCms, type Cms, type KeyPair } from './cms.ts'
+import { NotAccepted, notification, open, seal, type ReportedDisposition } from './direct-message.ts'
+import { askCert } from './cert-lookup.ts'
+import type { AnswerPlan, DoorFault, HispSettings, InboxMessage, RefusedMessage } from './hisp-orders.ts'
 import { live, type Happening } from './life.ts'
-
-/** What lies in a mailbox: one entry per Message-ID, however often it arrived. */
-export interface InboxMessage extends OpenedMessage {
-  envelope: { from: string; to: string[] }
-  arrivals: number
-  /** One per arrival: equal where the same bytes came again. */
-  sealedSha256s: string[]
-  overTls: boolean
-  arrivedAt: string
-}
-
-/** What was refused after it came, and why; nothing is answered to it. */
-export interface RefusedMessage {
-  code: string
-  because: string
-  envelope: { from: string; to: string[] }
-}
-
-/** What the next message (or every, without `times`) meets at the door. */
-export interface DoorFault {
-  at: 'connect' | 'mail' | 'rcpt' | 'data'
-  /**
-   * `reply`: answer `code` (451). At `data` also: `drop` the connection after the final dot without an answer, the message
-   * kept; `lose`: the same, the message not kept; `wait` `delayMs` before the answer; `silence`: no answer at all, kept.
-   * At `rcpt` and `data`: `hang`, nothing is said until the faults are taken away.
-   */
-  how?: 'reply' | 'drop' | 'lose' | 'wait' | 'silence' | 'hang'
-  code?: number
-  text?: string
-  /** For `rcpt`: only this address. */
-  to?: string
-  delayMs?: number
-  times?: number
-}
-
-/** How a message is answered. */
-export interface AnswerPlan {
-  /** Default: a processed MDN, and a dispatched one where asked for. */
-  dispositions?: ReportedDisposition[]
-  /** Never any answer. */
-  never?: boolean
-  delayMs?: number
-  /** The MDN goes out, and is taken, before the 250 of the message itself. */
-  before250?: boolean
-  copies?: number
-  shape?: NotificationShape
-  /** Name of one of the `signers` in the settings: somebody else speaks for the recipient. */
-  forgedBy?: string
-  unsigned?: boolean
-  unencrypted?: boolean
-  /** For whom the MDN speaks (Final-Recipient). */
-  finalRecipient?: string
-  /** MAIL FROM:<> as RFC 8098 §3 has it, instead of the recipient’s address as Direct agents do. */
-  nullSender?: boolean
-  keyTransport?: KeyTransport
-  times?: number
-}
-
-export interface HispSettings {
-  /** Whose mail is taken: an address, or a domain for all addresses of it. */
-  mailboxes?: { name: string; pair: KeyPair }[]
-  /** Roots of the senders we trust, PEM. */
-  roots?: string[]
-  /** Signers for forged MDNs: name → from address and key. */
-  signers?: Record<string, { from: string; pair: KeyPair }>
-  /** Where MDNs go by SMTP. */
-  replyTo?: { host: string; port: number }
-  /** Where senders’ certificates are found (DNS over TCP on loopback). */
-  dnsPort?: number
-  /** For STARTTLS; PEM. */
-  tls?: KeyPair
-  starttls?: 'required' | 'offered' | 'hidden'
-  cms?: 'openssl' | 'pkijs'
-  /** `false`: takes what comes as it is, `{ what: 'taken', bytes }`, and answers nothing: for measuring senders. */
-  opens?: boolean
-  /** Largest message, SMTP SIZE. */
-  bytesMax?: number
-}
 
 const mdnRetryMs = 250
 const mdnGivesUpMs = 120_000
@@ -370,39 +285,6 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
       return new Promise<void>((resolve) => server.close(() => resolve()))
     },
   }
-}
-
-/** The PKIX certificates at a name, PEM: DNS over TCP (RFC 4398; RFC 7766). */
-function askCert(name: string, port: number): Promise<string[]> {
-  return new Promise((resolve, reject) => {
-    const query = packet.streamEncode({
-      type: 'query',
-      id: Math.floor(Math.random() * 65536),
-      flags: packet.RECURSION_DESIRED,
-      questions: [{ type: 'CERT', name, class: 'IN' }],
-    })
-    const socket = net.connect(port, '127.0.0.1', () => socket.write(query))
-    let answer = Buffer.alloc(0)
-    socket.setTimeout(5000, () => socket.destroy(new Error(`DNS did not answer about ${name}`)))
-    socket.on('error', reject)
-    socket.on('close', () => resolve([]))
-    socket.on('data', (chunk: Buffer) => {
-      answer = Buffer.concat([answer, chunk])
-      if (answer.length < 2 || answer.length < 2 + answer.readUInt16BE(0)) return
-      socket.end()
-      resolve(
-        (packet.streamDecode(answer).answers ?? [])
-          .filter((record) => (record.type as string) === 'CERT')
-          .map((record) => Buffer.from((record as unknown as { data: Uint8Array }).data))
-          .filter((data) => data.readUInt16BE(0) === 1)
-          .map((data) => pem(data.subarray(5))),
-      )
-    })
-  })
-}
-
-function pem(der: Buffer): string {
-  return `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`
 }
 
 function reply(code: number, text: string): Error {

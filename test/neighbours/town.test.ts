@@ -2,7 +2,9 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import './expectations.ts'
 import { dischargeOf } from './hl7-messages.ts'
-import { aTown, ellen, isaac, type Town } from './town.ts'
+import type { Town } from './neighbourhood.ts'
+import { ellen, isaac } from './people.ts'
+import { aTown } from './town.ts'
 
 const startMsMax = 120_000
 const storyMsMax = 60_000
