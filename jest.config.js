@@ -8,6 +8,8 @@ const shared = {
 export default {
   // The first file of a run starts the database server.
   testTimeout: 30_000,
+  // Much of a test is waiting for sockets and for PostgreSQL: no core has to be left free.
+  maxWorkers: '100%',
   projects: [
     {
       ...shared,
