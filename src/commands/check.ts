@@ -1,6 +1,7 @@
 import { connect as dial, createServer } from 'node:net'
 import { stat } from 'node:fs/promises'
 import { styleText } from 'node:util'
+import type { DataSource } from 'typeorm'
 import { runTests } from '../channels/run-tests.ts'
 import type { ChannelPlan } from '../domain/channel.ts'
 import { fhirServer } from '../documents/fhir-server.ts'
@@ -56,13 +57,23 @@ async function checkDatabase(settings: Settings): Promise<Finding[]> {
       : 'PostgreSQL at DATABASE_URL or `database`'
   try {
     return await onDatabase(settings, async (dataSource) => {
-      const [row] = await queryOf(dataSource)<{ version: string }>('SHOW server_version')
+      const [row] = await queryOf(dataSource)<{ version: string }>(
+        `SELECT current_setting('server_version') AS version`,
+      )
       const { current } = await schemaStanding(dataSource)
-      return [good('database', `${what}, version ${row?.version ?? '?'}, schema ${current ?? 'empty'}`)]
+      const standing = `version ${row?.version ?? '?'}, schema ${current ?? 'empty'}`
+      return [good('database', `${what}, ${standing}, ${withoutPassword(dataSource)}`)]
     })
   } catch (error) {
     return [wrong('database', `${what}: ${(error as Error).message}`)]
   }
+}
+
+/** Where `psql` and `pg_dump` find it. */
+function withoutPassword(dataSource: DataSource): string {
+  const url = new URL((dataSource.options as { url?: string }).url ?? 'postgres:///')
+  url.password = ''
+  return url.href
 }
 
 function checkPartners(settings: Settings): Finding[] {
