@@ -237,7 +237,7 @@ class Fields {
   text(name: string): string | undefined {
     const value = this.raw(name)
     if (value === undefined) return undefined
-     
+
     if (typeof value !== 'string' || value.length > textLengthMax || /[\x00-\x1f\x7f]/.test(value)) {
       this.problem(name, `must be one line of text of at most ${textLengthMax} characters`)
       return undefined

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm'
-import type { Failed} from '../domain/failure.ts';
+import type { Failed } from '../domain/failure.ts'
 import { failureOf, nextAttemptAt, type FailureCode, type RetryPlan } from '../domain/failure.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { appendAudit } from '../store/audit.ts'

@@ -12,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { totalmem } from 'node:os'
+import { totalmem, userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { Binaries } from './embedded-binaries.ts'
 import { writeWhole, type Location } from './embedded-location.ts'
@@ -104,6 +104,7 @@ export function makeCluster(cluster: Cluster): void {
   const { home, data, account } = cluster.location
   sweepUnfinished(home)
   if (existsSync(data)) return requireSameMajor(cluster)
+  if (!account) requireName()
   const staging = mkdtempSync(join(home, `making-${process.pid}-`))
   try {
     const staged = join(staging, 'data')
@@ -133,6 +134,19 @@ export function makeCluster(cluster: Cluster): void {
     if (!existsSync(join(data, 'PG_VERSION'))) throw error
   } finally {
     rmSync(staging, { recursive: true, force: true })
+  }
+}
+
+/** initdb insists on an account with a name; containers often run under a number alone. */
+function requireName(): void {
+  try {
+    userInfo()
+  } catch (cause) {
+    throw new Error(
+      `PostgreSQL does not start for uid ${process.getuid?.()}, which has no name on this machine: ` +
+        `add it to /etc/passwd, start as another user, or set DATABASE_URL`,
+      { cause },
+    )
   }
 }
 

@@ -290,7 +290,7 @@ describe('made by openssl, opened here', () => {
 const corpus = process.env['BLUEPOST_CORPUS']
 if (corpus !== undefined)
   describe('messages of the reference implementations', () => {
-    const file = (name: string) => readFileSync(join(corpus!, 'direct', name))
+    const file = (name: string) => readFileSync(join(corpus, 'direct', name))
 
     test('the Java reference implementation’s message opens and its signature verifies', async () => {
       const { createPrivateKey } = await import('node:crypto')

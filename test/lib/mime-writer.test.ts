@@ -63,7 +63,6 @@ describe('header fields', () => {
 
   test('any other text is one ASCII header that cannot be mistaken for two', () => {
     const printable = fc.string({ unit: 'grapheme', maxLength: 300 }).filter((text) => {
-       
       return !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text)
     })
     fc.assert(
@@ -89,7 +88,6 @@ describe('parameters', () => {
 
   test('every name is read back as it was', () => {
     const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 }).filter((text) => {
-       
       return !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text)
     })
     fc.assert(

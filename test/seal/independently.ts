@@ -76,7 +76,7 @@ class KeyTransportEngine extends pkijs.CryptoEngine {
 }
 
 /** Head and body of a MIME entity, at its first empty line. */
-export function cut(entity: Buffer): [string, Buffer] {
+function cut(entity: Buffer): [string, Buffer] {
   const at = entity.indexOf('\r\n\r\n')
   return [entity.toString('latin1', 0, at + 2), entity.subarray(at + 4)]
 }
