@@ -19,8 +19,8 @@ import type { Stops } from './stops.ts'
 /** Partitions of message content are made this many days ahead: an engine that is not restarted for long finds them. */
 const partitionDaysAhead = 7
 
-/** Where no channel says how long its messages are kept. */
-const contentMsLeast = 30 * 86_400_000
+/** Where no channel is there to say how long its messages are kept. */
+const contentMsDefault = 30 * 86_400_000
 
 export interface Working {
   readonly work: Work
@@ -82,7 +82,9 @@ export function workOf(
     waits,
     onNotification: (effect) => metrics.notifications.inc({ effect }),
   }
-  const contentMs = Math.max(contentMsLeast, ...plans.map(({ retention }) => retention.contentMs))
+  // Contents of all channels lie in the same partitions of a day: the longest wish counts.
+  const contentMs =
+    plans.length === 0 ? contentMsDefault : Math.max(...plans.map(({ retention }) => retention.contentMs))
   const work: Work = {
     step: async (transmissionId) => {
       const outcome = await step(steps, transmissionId)
