@@ -7,18 +7,21 @@ import {
   timingSafeEqual,
   type KeyObject,
 } from 'node:crypto'
+import { Integer, OctetString, Sequence, type AsnType } from 'asn1js'
 import {
-  derChildren,
-  derContent,
-  derNumber,
-  derOctets,
-  derOidText,
-  derRaw,
-  DerError,
-  expectDer,
-  readDer,
-  type DerValue,
-} from '../lib/der.ts'
+  AuthenticatedSafe,
+  CertBag,
+  EncryptedData,
+  PBES2Params,
+  PBKDF2Params,
+  PFX,
+  PKCS8ShroudedKeyBag,
+  PrivateKeyInfo,
+  SafeContents,
+  type AlgorithmIdentifier,
+  type ContentInfo,
+  type MacData,
+} from 'pkijs'
 
 export type Pkcs12Reading =
   | {
@@ -39,6 +42,9 @@ class Unreadable extends Error {
     this.remedy = remedy
   }
 }
+
+/** The octets are not what the format says. */
+class Malformed extends Error {}
 
 const fileOctetsMax = 4 * 1024 * 1024
 /** Bags of one file; a chain with its key has five. */
@@ -66,7 +72,7 @@ export function readPkcs12(file: Buffer, passphrase: string): Pkcs12Reading {
     return { readable: true, ...contentsOf(file, passphrase) }
   } catch (error) {
     if (error instanceof Unreadable) return { readable: false, because: error.message, remedy: error.remedy }
-    if (!(error instanceof DerError)) throw error
+    if (!(error instanceof Malformed)) throw error
     const isPem = file.includes('-----BEGIN ')
     return isPem
       ? {
@@ -79,83 +85,80 @@ export function readPkcs12(file: Buffer, passphrase: string): Pkcs12Reading {
 }
 
 function contentsOf(file: Buffer, passphrase: string): { privateKeys: KeyObject[]; certificates: Buffer[] } {
-  const [version, authSafe, mac] = derChildren(expectDer(readDer(file), 0x30, 'the PFX'))
-  if (version === undefined || derNumber(version, 'the version') !== 3)
-    throw new Unreadable('it is not PKCS #12 version 3', exportAgain)
-  const safes = derOctets(dataIn(authSafe, 'the authenticated safe'))
-  if (mac === undefined)
+  const pfx = parsed('the PFX', () => PFX.fromBER(file))
+  if (pfx.version !== 3) throw new Unreadable('it is not PKCS #12 version 3', exportAgain)
+  const safes = dataIn(pfx.authSafe, 'the authenticated safe')
+  if (pfx.macData === undefined)
     throw new Unreadable('it has no check of its integrity by passphrase (MAC)', exportAgain)
-  checkIntegrity(mac, safes, passphrase)
+  checkIntegrity(pfx.macData, safes, passphrase)
 
   const found = { privateKeys: [] as KeyObject[], certificates: [] as Buffer[] }
   const budget = { bags: bagsMax }
-  for (const safe of derChildren(expectDer(readDer(safes), 0x30, 'the safes')))
-    readSafe(derChildren(readDer(contentOfSafe(safe, passphrase))), passphrase, found, budget)
+  for (const safe of parsed('the safes', () => AuthenticatedSafe.fromBER(safes)).safeContents) {
+    const contents = contentOfSafe(safe, passphrase)
+    const bags = parsed('a safe', () => SafeContents.fromBER(contents))
+    readSafe(bags, passphrase, found, budget)
+  }
   return found
+}
+
+/** What pkijs reads, or a reason without its words, which name classes of its own. */
+function parsed<Structure>(what: string, read: () => Structure): Structure {
+  try {
+    return read()
+  } catch (cause) {
+    throw new Malformed(`${what} cannot be read`, { cause })
+  }
+}
+
+function octetsOf(value: AsnType | undefined, what: string): Buffer {
+  if (!(value instanceof OctetString)) throw new Malformed(`${what} is no octet string`)
+  return Buffer.from(value.getValue())
+}
+
+/** The content of a ContentInfo of type data. */
+function dataIn({ contentType, content }: ContentInfo, what: string): Buffer {
+  if (contentType !== dataOid)
+    throw new Unreadable(`${what} is encrypted for a certificate, not with a passphrase`, exportAgain)
+  return octetsOf(content as AsnType, what)
 }
 
 const dataOid = '1.2.840.113549.1.7.1'
 const encryptedDataOid = '1.2.840.113549.1.7.6'
 
-/** The [0] content of a ContentInfo of type data. */
-function dataIn(contentInfo: DerValue | undefined, what: string): DerValue {
-  const [type, content] = derChildren(expectDer(contentInfo, 0x30, what))
-  if (type === undefined || derOidText(type) !== dataOid)
-    throw new Unreadable(`${what} is encrypted for a certificate, not with a passphrase`, exportAgain)
-  const [octets] = derChildren(expectDer(content, 0xa0, what))
-  if (octets === undefined) throw new DerError(`${what} is empty`, contentInfo!.start)
-  return octets
+function contentOfSafe(safe: ContentInfo, passphrase: string): Buffer {
+  if (safe.contentType !== encryptedDataOid) return dataIn(safe, 'a safe')
+  const { encryptedContentInfo } = parsed(
+    'an encrypted safe',
+    () => new EncryptedData({ schema: safe.content }),
+  )
+  if (encryptedContentInfo.encryptedContent === undefined) throw new Malformed('an encrypted safe is empty')
+  return decrypt(
+    encryptedContentInfo.contentEncryptionAlgorithm,
+    Buffer.from(encryptedContentInfo.getEncryptedContent()),
+    passphrase,
+  )
 }
 
-function contentOfSafe(safe: DerValue, passphrase: string): Buffer {
-  const [type, content] = derChildren(expectDer(safe, 0x30, 'a safe'))
-  if (type !== undefined && derOidText(type) === encryptedDataOid) {
-    const [encrypted] = derChildren(expectDer(content, 0xa0, 'an encrypted safe'))
-    const [, info] = derChildren(expectDer(encrypted, 0x30, 'EncryptedData'))
-    const [, algorithm, octets] = derChildren(expectDer(info, 0x30, 'EncryptedContentInfo'))
-    if (octets === undefined) throw new DerError('an encrypted safe is empty', safe.start)
-    return decrypt(expectDer(algorithm, 0x30, 'the encryption algorithm'), derOctets(octets), passphrase)
-  }
-  return derOctets(dataIn(safe, 'a safe'))
-}
-
-const bags = {
-  key: '1.2.840.113549.1.12.10.1.1',
-  shroudedKey: '1.2.840.113549.1.12.10.1.2',
-  certificate: '1.2.840.113549.1.12.10.1.3',
-  safeContents: '1.2.840.113549.1.12.10.1.6',
-}
 const x509CertificateOid = '1.2.840.113549.1.9.22.1'
 
 function readSafe(
-  members: readonly DerValue[],
+  { safeBags }: SafeContents,
   passphrase: string,
   into: { privateKeys: KeyObject[]; certificates: Buffer[] },
   budget: { bags: number },
 ): void {
-  for (const bag of members) {
+  for (const { bagValue } of safeBags) {
     if (--budget.bags < 0) throw new Unreadable(`it holds more than ${bagsMax} entries`, exportAgain)
-    const [type, tagged] = derChildren(expectDer(bag, 0x30, 'a bag'))
-    const [value] = derChildren(expectDer(tagged, 0xa0, 'the value of a bag'))
-    if (type === undefined || value === undefined) throw new DerError('a bag is empty', bag.start)
-    const kind = derOidText(type)
-    if (kind === bags.key) addKey(derRaw(value), into.privateKeys)
-    else if (kind === bags.shroudedKey) {
-      const [algorithm, octets] = derChildren(expectDer(value, 0x30, 'a shrouded key'))
-      if (octets === undefined) throw new DerError('a shrouded key is empty', value.start)
-      const key = decrypt(
-        expectDer(algorithm, 0x30, 'the encryption algorithm'),
-        derOctets(octets),
-        passphrase,
-      )
-      addKey(key, into.privateKeys)
-    } else if (kind === bags.certificate) {
-      const [certType, content] = derChildren(expectDer(value, 0x30, 'a certificate bag'))
-      if (certType === undefined || derOidText(certType) !== x509CertificateOid) continue
-      const [octets] = derChildren(expectDer(content, 0xa0, 'a certificate bag'))
-      if (octets === undefined) throw new DerError('a certificate bag is empty', value.start)
-      into.certificates.push(Buffer.from(derOctets(octets)))
-    } else if (kind === bags.safeContents) readSafe(derChildren(value), passphrase, into, budget)
+    if (bagValue instanceof PKCS8ShroudedKeyBag) {
+      const encrypted = octetsOf(bagValue.encryptedData, 'a shrouded key')
+      addKey(decrypt(bagValue.encryptionAlgorithm, encrypted, passphrase), into.privateKeys)
+    } else if (bagValue instanceof PrivateKeyInfo)
+      addKey(Buffer.from(bagValue.toSchema().toBER()), into.privateKeys)
+    else if (bagValue instanceof CertBag) {
+      if (bagValue.certId === x509CertificateOid)
+        into.certificates.push(octetsOf(bagValue.certValue as AsnType, 'a certificate bag'))
+    } else if (bagValue instanceof SafeContents) readSafe(bagValue, passphrase, into, budget)
   }
 }
 
@@ -183,35 +186,21 @@ const hmacs: Readonly<Record<string, string>> = {
 }
 const pbkdf2Oid = '1.2.840.113549.1.5.12'
 const pbes2Oid = '1.2.840.113549.1.5.13'
-const pbmac1Oid = '1.2.840.113549.1.5.14'
 
-/** RFC 7292 §4 and, for PBMAC1, RFC 9579. */
-function checkIntegrity(mac: DerValue, content: Buffer, passphrase: string): void {
-  const [digestInfo, salt, rounds] = derChildren(expectDer(mac, 0x30, 'the MAC'))
-  const [algorithm, expected] = derChildren(expectDer(digestInfo, 0x30, 'the MAC value'))
-  const [id, parameters] = derChildren(expectDer(algorithm, 0x30, 'the MAC algorithm'))
-  if (id === undefined || expected === undefined) throw new DerError('the MAC is incomplete', mac.start)
-  const oid = derOidText(id)
-  let made: Buffer
-  if (oid === pbmac1Oid) {
-    const [derivation, scheme] = derChildren(expectDer(parameters, 0x30, 'PBMAC1'))
-    const [hmacId] = derChildren(expectDer(scheme, 0x30, 'the MAC of PBMAC1'))
-    const hmac = hmacId === undefined ? undefined : hmacs[derOidText(hmacId)]
-    if (hmac === undefined) throw new Unreadable('its integrity uses an unknown HMAC', exportAgain)
-    const keyOctets = createHash(hmac).digest().length
-    made = createHmac(hmac, pbkdf2(expectDer(derivation, 0x30, 'PBKDF2'), passphrase, keyOctets))
-      .update(content)
-      .digest()
-  } else {
-    const digest = digests[oid]
-    if (digest === undefined || salt === undefined)
-      throw new Unreadable(`its integrity uses an unknown digest (${oid})`, exportAgain)
-    const iterations = rounds === undefined ? 1 : derNumber(rounds, 'the iterations of the MAC')
-    const keyOctets = createHash(digest).digest().length
-    const key = derive(digest, purposes.mac, passphrase, derContent(salt), iterations, keyOctets)
-    made = createHmac(digest, key).update(content).digest()
-  }
-  const wanted = derContent(expected)
+/** RFC 7292 §4. */
+function checkIntegrity(
+  { mac, macSalt, iterations = 1 }: MacData,
+  content: Buffer,
+  passphrase: string,
+): void {
+  const oid = mac.digestAlgorithm.algorithmId
+  const digest = digests[oid]
+  if (digest === undefined) throw new Unreadable(`its integrity uses an unknown digest (${oid})`, exportAgain)
+  const keyOctets = createHash(digest).digest().length
+  const salt = octetsOf(macSalt, 'the salt of the MAC')
+  const key = derive(digest, purposes.mac, passphrase, salt, iterations, keyOctets)
+  const made = createHmac(digest, key).update(content).digest()
+  const wanted = octetsOf(mac.digest, 'the MAC')
   if (made.length !== wanted.length || !timingSafeEqual(made, wanted))
     throw new Unreadable(
       'the passphrase is not the one it was written with, or the file was changed',
@@ -227,29 +216,39 @@ const ciphers: Readonly<Record<string, { name: string; keyOctets: number }>> = {
 }
 const pbeSha1TripleDes = '1.2.840.113549.1.12.1.3'
 
-function decrypt(algorithm: DerValue, octets: Buffer, passphrase: string): Buffer {
-  const [id, parameters] = derChildren(algorithm)
-  if (id === undefined) throw new DerError('an empty AlgorithmIdentifier', algorithm.start)
-  const oid = derOidText(id)
-  if (oid === pbes2Oid) {
-    const [derivation, scheme] = derChildren(expectDer(parameters, 0x30, 'PBES2'))
-    const [cipherId, iv] = derChildren(expectDer(scheme, 0x30, 'the cipher of PBES2'))
-    const cipher = cipherId === undefined ? undefined : ciphers[derOidText(cipherId)]
-    if (cipher === undefined || iv === undefined)
+function decrypt(
+  { algorithmId, algorithmParams }: AlgorithmIdentifier,
+  octets: Buffer,
+  passphrase: string,
+): Buffer {
+  if (algorithmId === pbes2Oid) {
+    const { keyDerivationFunc, encryptionScheme } = parsed(
+      'PBES2',
+      () => new PBES2Params({ schema: algorithmParams }),
+    )
+    const cipher = ciphers[encryptionScheme.algorithmId]
+    if (cipher === undefined)
       throw new Unreadable('it is encrypted with a cipher other than AES-CBC and 3DES', renew)
-    const key = pbkdf2(expectDer(derivation, 0x30, 'PBKDF2'), passphrase, cipher.keyOctets)
-    return deciphered(cipher.name, key, derContent(iv), octets)
+    const iv = octetsOf(encryptionScheme.algorithmParams as AsnType, 'the IV of PBES2')
+    return deciphered(cipher.name, pbkdf2(keyDerivationFunc, passphrase, cipher.keyOctets), iv, octets)
   }
-  if (oid === pbeSha1TripleDes) {
-    const [salt, rounds] = derChildren(expectDer(parameters, 0x30, 'the parameters of the PBE'))
-    if (salt === undefined || rounds === undefined)
-      throw new DerError('the PBE is incomplete', algorithm.start)
-    const iterations = derNumber(rounds, 'the iterations of the PBE')
+  if (algorithmId === pbeSha1TripleDes) {
+    const { salt, iterations } = pbeParameters(algorithmParams as AsnType)
     const derived = (purpose: number, length: number) =>
-      derive('sha1', purpose, passphrase, derContent(salt), iterations, length)
+      derive('sha1', purpose, passphrase, salt, iterations, length)
     return deciphered('des-ede3-cbc', derived(purposes.key, 24), derived(purposes.iv, 8), octets)
   }
-  throw new Unreadable(`it is encrypted with an outdated cipher (RC2 or DES; algorithm ${oid})`, renew)
+  throw new Unreadable(
+    `it is encrypted with an outdated cipher (RC2 or DES; algorithm ${algorithmId})`,
+    renew,
+  )
+}
+
+/** RFC 7292 appendix C: pkcs-12PbeParams, which pkijs has no class for. */
+function pbeParameters(parameters: AsnType | undefined): { salt: Buffer; iterations: number } {
+  const [salt, iterations] = parameters instanceof Sequence ? parameters.valueBlock.value : []
+  if (!(iterations instanceof Integer)) throw new Malformed('the parameters of the PBE are incomplete')
+  return { salt: octetsOf(salt, 'the salt of the PBE'), iterations: iterations.valueBlock.valueDec }
 }
 
 function deciphered(name: string, key: Buffer, iv: Buffer, octets: Buffer): Buffer {
@@ -262,22 +261,21 @@ function deciphered(name: string, key: Buffer, iv: Buffer, octets: Buffer): Buff
 }
 
 /** RFC 8018 §5.2; the passphrase in UTF-8. */
-function pbkdf2(identifier: DerValue, passphrase: string, length: number): Buffer {
-  const [id, parameters] = derChildren(identifier)
-  if (id === undefined || derOidText(id) !== pbkdf2Oid)
+function pbkdf2(derivation: AlgorithmIdentifier, passphrase: string, length: number): Buffer {
+  if (derivation.algorithmId !== pbkdf2Oid)
     throw new Unreadable('its key is derived by something other than PBKDF2', renew)
-  const [salt, rounds, ...rest] = derChildren(expectDer(parameters, 0x30, 'the parameters of PBKDF2'))
-  if (salt === undefined || rounds === undefined) throw new DerError('PBKDF2 is incomplete', identifier.start)
-  const prf = rest.find(({ tag }) => tag === 0x30)
-  const [prfId] = prf === undefined ? [] : derChildren(prf)
-  const hmac = prfId === undefined ? 'sha1' : hmacs[derOidText(prfId)]
+  const { salt, iterationCount, prf } = parsed(
+    'PBKDF2',
+    () => new PBKDF2Params({ schema: derivation.algorithmParams }),
+  )
+  const hmac = prf === undefined ? 'sha1' : hmacs[prf.algorithmId]
   if (hmac === undefined) throw new Unreadable('its key is derived with an unknown HMAC', renew)
-  const iterations = bounded(derNumber(rounds, 'the iterations of PBKDF2'))
-  return pbkdf2Sync(passphrase, derContent(expectDer(salt, 0x04, 'the salt')), iterations, length, hmac)
+  const iterations = bounded(iterationCount)
+  return pbkdf2Sync(passphrase, octetsOf(salt as AsnType, 'the salt'), iterations, length, hmac)
 }
 
 function bounded(iterations: number): number {
-  if (iterations >= 1 && iterations <= iterationsMax) return iterations
+  if (Number.isInteger(iterations) && iterations >= 1 && iterations <= iterationsMax) return iterations
   throw new Unreadable(`its key takes ${iterations} iterations; at most ${iterationsMax}`, exportAgain)
 }
 
