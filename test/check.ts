@@ -23,7 +23,7 @@ const rows: readonly (readonly { about: string; words: readonly string[] }[])[] 
     {
       about: 'imports',
       words: [
-        'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
+        'node_modules/dependency-cruiser/bin/dependency-cruiser.mjs',
         'src',
         'migrations',
         'ormconfig.ts',
