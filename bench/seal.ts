@@ -79,7 +79,8 @@ export async function benchSeal(isQuick: boolean, print: (line: string) => void)
     )
   }
   const inThread = async (document: Buffer) => {
-    for await (const chunk of sealer.seal(orderOf(document)).chunks) void chunk
+    // As the engine takes them: each chunk’s memory goes back once it is stored.
+    for await (const chunk of sealer.seal(orderOf(document), { freesTaken: true }).chunks) void chunk
   }
 
   print('Seal: one message at a time, one signer, one recipient; medians in ms')
