@@ -7,21 +7,9 @@ import {
   timingSafeEqual,
   type KeyObject,
 } from 'node:crypto'
-import { Integer, OctetString, Sequence, type AsnType } from 'asn1js'
-import {
-  AuthenticatedSafe,
-  CertBag,
-  EncryptedData,
-  PBES2Params,
-  PBKDF2Params,
-  PFX,
-  PKCS8ShroudedKeyBag,
-  PrivateKeyInfo,
-  SafeContents,
-  type AlgorithmIdentifier,
-  type ContentInfo,
-  type MacData,
-} from 'pkijs'
+import * as asn1js from 'asn1js'
+import * as pkijs from 'pkijs'
+import { derive, purposes } from './key-derivation.ts'
 
 export type Pkcs12Reading =
   | {
@@ -43,12 +31,14 @@ class Unreadable extends Error {
   }
 }
 
-/** The octets are not what the format says. */
+/** The octets are not the structure that stands there in RFC 7292. */
 class Malformed extends Error {}
 
 const fileOctetsMax = 4 * 1024 * 1024
 /** Bags of one file; a chain with its key has five. */
 const bagsMax = 1_000
+/** ASN.1 values of one structure; a bag with its attributes has about 20. */
+const valuesMax = 50_000
 /** Rounds of a key derivation; OpenSSL writes 2,048, careful people 1,000,000. */
 const iterationsMax = 10_000_000
 
@@ -85,81 +75,137 @@ export function readPkcs12(file: Buffer, passphrase: string): Pkcs12Reading {
 }
 
 function contentsOf(file: Buffer, passphrase: string): { privateKeys: KeyObject[]; certificates: Buffer[] } {
-  const pfx = parsed('the PFX', () => PFX.fromBER(file))
-  if (pfx.version !== 3) throw new Unreadable('it is not PKCS #12 version 3', exportAgain)
-  const safes = dataIn(pfx.authSafe, 'the authenticated safe')
-  if (pfx.macData === undefined)
+  const { version, authSafe, macData } = partsOf(parsed(file, 'the PFX'), pkijs.PFX.schema(), 'the PFX')
+  if (numberOf(version, 'the version') !== 3)
+    throw new Unreadable('it is not PKCS #12 version 3', exportAgain)
+  const content = dataIn(
+    read(pkijs.ContentInfo, authSafe, 'the authenticated safe'),
+    'the authenticated safe',
+  )
+  if (macData === undefined)
     throw new Unreadable('it has no check of its integrity by passphrase (MAC)', exportAgain)
-  checkIntegrity(pfx.macData, safes, passphrase)
+  checkIntegrity(macData, content, passphrase)
 
   const found = { privateKeys: [] as KeyObject[], certificates: [] as Buffer[] }
   const budget = { bags: bagsMax }
-  for (const safe of parsed('the safes', () => AuthenticatedSafe.fromBER(safes)).safeContents) {
-    const contents = contentOfSafe(safe, passphrase)
-    const bags = parsed('a safe', () => SafeContents.fromBER(contents))
-    readSafe(bags, passphrase, found, budget)
-  }
+  const safes = read(pkijs.AuthenticatedSafe, parsed(content, 'the authenticated safe'), 'the safes')
+  for (const safe of safes.safeContents)
+    readSafe(parsed(contentOfSafe(safe, passphrase), 'a safe'), passphrase, found, budget)
   return found
 }
 
-/** What pkijs reads, or a reason without its words, which name classes of its own. */
-function parsed<Structure>(what: string, read: () => Structure): Structure {
+/** One BER value; what an OCTET STRING holds is left to whoever knows what it is. */
+function parsed(octets: Buffer, what: string): asn1js.AsnType {
+  const options = { maxNodes: valuesMax, parseEmbedded: false }
+  const { offset, result } = wellFormed(what, () => asn1js.fromBER(octets, options))
+  if (offset === -1) throw new Malformed(`${what} is cut off, or no BER`)
+  return result
+}
+
+/** Whatever the packages stumble over lies in the file; their words name their own classes. */
+function wellFormed<Found>(what: string, find: () => Found): Found {
   try {
-    return read()
+    return find()
   } catch (cause) {
-    throw new Malformed(`${what} cannot be read`, { cause })
+    throw new Malformed(`${what} has another structure`, { cause })
   }
 }
 
-function octetsOf(value: AsnType | undefined, what: string): Buffer {
-  if (!(value instanceof OctetString)) throw new Malformed(`${what} is no octet string`)
-  return Buffer.from(value.getValue())
+/** A value by its class in pkijs. */
+function read<Structure>(
+  structure: new (parameters: { schema: asn1js.BaseBlock }) => Structure,
+  value: unknown,
+  what: string,
+): Structure {
+  // Without a value, pkijs answers with an empty structure.
+  if (!(value instanceof asn1js.BaseBlock)) throw new Malformed(`${what} is missing`)
+  return wellFormed(what, () => new structure({ schema: value }))
 }
 
-/** The content of a ContentInfo of type data. */
-function dataIn({ contentType, content }: ContentInfo, what: string): Buffer {
-  if (contentType !== dataOid)
+/**
+ * The parts of a value under the names of its schema in pkijs, where its class in pkijs loses some: it makes 0 of every
+ * number of four octets, and refuses a whole safe for one bag or certificate that it does not know.
+ */
+function partsOf(value: unknown, schema: asn1js.AsnSchemaType, what: string): Record<string, unknown> {
+  if (!(value instanceof asn1js.BaseBlock)) throw new Malformed(`${what} is missing`)
+  const { verified, result } = wellFormed(what, () => asn1js.compareSchema(value, value, schema))
+  if (!verified) throw new Malformed(`${what} has another structure`)
+  return result
+}
+
+function numberOf(value: unknown, what: string): number {
+  if (!(value instanceof asn1js.Integer)) throw new Malformed(`${what} is missing`)
+  return wellFormed(what, () => Number(value.toBigInt()))
+}
+
+/** The pieces of a constructed OCTET STRING (X.690 §8.7.3) are joined. */
+function octetsOf(value: unknown, what: string): Buffer {
+  const isOctets =
+    value instanceof asn1js.BaseBlock && value.idBlock.tagClass === 1 && value.idBlock.tagNumber === 4
+  if (isOctets && (value instanceof asn1js.OctetString || value instanceof asn1js.Constructed))
+    if (value.idBlock.isConstructed)
+      return Buffer.concat(value.valueBlock.value.map((piece) => octetsOf(piece, what)))
+  if (isOctets && (value instanceof asn1js.OctetString || value instanceof asn1js.Primitive))
+    return Buffer.from(value.valueBlock.valueHexView)
+  throw new Malformed(`${what} is no OCTET STRING`)
+}
+
+function dataIn({ contentType, content }: pkijs.ContentInfo, what: string): Buffer {
+  if (contentType !== pkijs.ContentInfo.DATA)
     throw new Unreadable(`${what} is encrypted for a certificate, not with a passphrase`, exportAgain)
-  return octetsOf(content as AsnType, what)
+  return octetsOf(content, what)
 }
 
-const dataOid = '1.2.840.113549.1.7.1'
-const encryptedDataOid = '1.2.840.113549.1.7.6'
-
-function contentOfSafe(safe: ContentInfo, passphrase: string): Buffer {
-  if (safe.contentType !== encryptedDataOid) return dataIn(safe, 'a safe')
-  const { encryptedContentInfo } = parsed(
-    'an encrypted safe',
-    () => new EncryptedData({ schema: safe.content }),
-  )
-  if (encryptedContentInfo.encryptedContent === undefined) throw new Malformed('an encrypted safe is empty')
-  return decrypt(
-    encryptedContentInfo.contentEncryptionAlgorithm,
-    Buffer.from(encryptedContentInfo.getEncryptedContent()),
-    passphrase,
-  )
+function contentOfSafe(safe: pkijs.ContentInfo, passphrase: string): Buffer {
+  if (safe.contentType !== pkijs.ContentInfo.ENCRYPTED_DATA) return dataIn(safe, 'a safe')
+  const { encryptedContentInfo } = read(pkijs.EncryptedData, safe.content, 'an encrypted safe')
+  const { contentEncryptionAlgorithm, encryptedContent } = encryptedContentInfo
+  return decrypt(contentEncryptionAlgorithm, octetsOf(encryptedContent, 'an encrypted safe'), passphrase)
 }
 
+const bags = {
+  key: '1.2.840.113549.1.12.10.1.1',
+  shroudedKey: '1.2.840.113549.1.12.10.1.2',
+  certificate: '1.2.840.113549.1.12.10.1.3',
+  safeContents: '1.2.840.113549.1.12.10.1.6',
+}
 const x509CertificateOid = '1.2.840.113549.1.9.22.1'
 
 function readSafe(
-  { safeBags }: SafeContents,
+  safe: unknown,
   passphrase: string,
   into: { privateKeys: KeyObject[]; certificates: Buffer[] },
   budget: { bags: number },
 ): void {
-  for (const { bagValue } of safeBags) {
+  const { members = [] } = partsOf(
+    safe,
+    pkijs.SafeContents.schema({ names: { safeBags: 'members' } }),
+    'a safe',
+  )
+  for (const bag of members as unknown[]) {
     if (--budget.bags < 0) throw new Unreadable(`it holds more than ${bagsMax} entries`, exportAgain)
-    if (bagValue instanceof PKCS8ShroudedKeyBag) {
-      const encrypted = octetsOf(bagValue.encryptedData, 'a shrouded key')
-      addKey(decrypt(bagValue.encryptionAlgorithm, encrypted, passphrase), into.privateKeys)
-    } else if (bagValue instanceof PrivateKeyInfo)
-      addKey(Buffer.from(bagValue.toSchema().toBER()), into.privateKeys)
-    else if (bagValue instanceof CertBag) {
-      if (bagValue.certId === x509CertificateOid)
-        into.certificates.push(octetsOf(bagValue.certValue as AsnType, 'a certificate bag'))
-    } else if (bagValue instanceof SafeContents) readSafe(bagValue, passphrase, into, budget)
+    const { bagId, bagValue } = partsOf(bag, pkijs.SafeBag.schema(), 'a bag')
+    const kind = oidOf(bagId)
+    if (kind === bags.key) addKey(rawOf(bagValue), into.privateKeys)
+    else if (kind === bags.shroudedKey) {
+      const shrouded = read(pkijs.PKCS8ShroudedKeyBag, bagValue, 'a shrouded key')
+      const octets = octetsOf(shrouded.encryptedData, 'a shrouded key')
+      addKey(decrypt(shrouded.encryptionAlgorithm, octets, passphrase), into.privateKeys)
+    } else if (kind === bags.certificate) {
+      const { id, value } = partsOf(bagValue, pkijs.CertBag.schema(), 'a certificate bag')
+      if (oidOf(id) === x509CertificateOid) into.certificates.push(octetsOf(value, 'a certificate bag'))
+    } else if (kind === bags.safeContents) readSafe(bagValue, passphrase, into, budget)
   }
+}
+
+/** As it lies in the file. */
+function rawOf(value: unknown): Buffer {
+  if (!(value instanceof asn1js.BaseBlock)) throw new Malformed('a key is missing')
+  return Buffer.from(value.valueBeforeDecodeView)
+}
+
+function oidOf(value: unknown): string | undefined {
+  return value instanceof asn1js.ObjectIdentifier ? value.getValue() : undefined
 }
 
 function addKey(der: Buffer, into: KeyObject[]): void {
@@ -186,21 +232,34 @@ const hmacs: Readonly<Record<string, string>> = {
 }
 const pbkdf2Oid = '1.2.840.113549.1.5.12'
 const pbes2Oid = '1.2.840.113549.1.5.13'
+const pbmac1Oid = '1.2.840.113549.1.5.14'
 
-/** RFC 7292 §4. */
-function checkIntegrity(
-  { mac, macSalt, iterations = 1 }: MacData,
-  content: Buffer,
-  passphrase: string,
-): void {
-  const oid = mac.digestAlgorithm.algorithmId
-  const digest = digests[oid]
-  if (digest === undefined) throw new Unreadable(`its integrity uses an unknown digest (${oid})`, exportAgain)
-  const keyOctets = createHash(digest).digest().length
-  const salt = octetsOf(macSalt, 'the salt of the MAC')
-  const key = derive(digest, purposes.mac, passphrase, salt, iterations, keyOctets)
-  const made = createHmac(digest, key).update(content).digest()
-  const wanted = octetsOf(mac.digest, 'the MAC')
+/** RFC 7292 §4 and, for PBMAC1, RFC 9579. */
+function checkIntegrity(macData: unknown, content: Buffer, passphrase: string): void {
+  const { mac, macSalt, iterations } = partsOf(macData, pkijs.MacData.schema(), 'the MAC')
+  const { digestAlgorithm, digest: expected } = read(pkijs.DigestInfo, mac, 'the MAC value')
+  const oid = digestAlgorithm.algorithmId
+  let made: Buffer
+  if (oid === pbmac1Oid) {
+    // PBMAC1-params (RFC 8018 appendix A.5) are two algorithms, as those of PBES2 are.
+    const pbmac1 = read(pkijs.PBES2Params, digestAlgorithm.algorithmParams, 'PBMAC1')
+    const hmac = hmacs[pbmac1.encryptionScheme.algorithmId]
+    if (hmac === undefined) throw new Unreadable('its integrity uses an unknown HMAC', exportAgain)
+    const keyOctets = createHash(hmac).digest().length
+    made = createHmac(hmac, pbkdf2(pbmac1.keyDerivationFunc, passphrase, keyOctets))
+      .update(content)
+      .digest()
+  } else {
+    const digest = digests[oid]
+    if (digest === undefined)
+      throw new Unreadable(`its integrity uses an unknown digest (${oid})`, exportAgain)
+    const rounds = iterations === undefined ? 1 : numberOf(iterations, 'the iterations of the MAC')
+    const salt = octetsOf(macSalt, 'the salt of the MAC')
+    const keyOctets = createHash(digest).digest().length
+    const key = derive(digest, purposes.mac, passphrase, salt, bounded(rounds), keyOctets)
+    made = createHmac(digest, key).update(content).digest()
+  }
+  const wanted = octetsOf(expected, 'the MAC value')
   if (made.length !== wanted.length || !timingSafeEqual(made, wanted))
     throw new Unreadable(
       'the passphrase is not the one it was written with, or the file was changed',
@@ -216,39 +275,24 @@ const ciphers: Readonly<Record<string, { name: string; keyOctets: number }>> = {
 }
 const pbeSha1TripleDes = '1.2.840.113549.1.12.1.3'
 
-function decrypt(
-  { algorithmId, algorithmParams }: AlgorithmIdentifier,
-  octets: Buffer,
-  passphrase: string,
-): Buffer {
-  if (algorithmId === pbes2Oid) {
-    const { keyDerivationFunc, encryptionScheme } = parsed(
-      'PBES2',
-      () => new PBES2Params({ schema: algorithmParams }),
-    )
+function decrypt(algorithm: pkijs.AlgorithmIdentifier, octets: Buffer, passphrase: string): Buffer {
+  const { algorithmId: oid, algorithmParams: parameters } = algorithm
+  if (oid === pbes2Oid) {
+    const { keyDerivationFunc, encryptionScheme } = read(pkijs.PBES2Params, parameters, 'PBES2')
     const cipher = ciphers[encryptionScheme.algorithmId]
     if (cipher === undefined)
       throw new Unreadable('it is encrypted with a cipher other than AES-CBC and 3DES', renew)
-    const iv = octetsOf(encryptionScheme.algorithmParams as AsnType, 'the IV of PBES2')
+    const iv = octetsOf(encryptionScheme.algorithmParams, 'the initialization vector')
     return deciphered(cipher.name, pbkdf2(keyDerivationFunc, passphrase, cipher.keyOctets), iv, octets)
   }
-  if (algorithmId === pbeSha1TripleDes) {
-    const { salt, iterations } = pbeParameters(algorithmParams as AsnType)
+  if (oid === pbeSha1TripleDes) {
+    // pkcs-12PbeParams (RFC 7292 appendix C) are salt and iterations, with which those of PBKDF2 begin.
+    const { salt, iterations } = derivationOf(parameters, 'the parameters of the PBE')
     const derived = (purpose: number, length: number) =>
-      derive('sha1', purpose, passphrase, salt, iterations, length)
+      derive('sha1', purpose, passphrase, salt, bounded(iterations), length)
     return deciphered('des-ede3-cbc', derived(purposes.key, 24), derived(purposes.iv, 8), octets)
   }
-  throw new Unreadable(
-    `it is encrypted with an outdated cipher (RC2 or DES; algorithm ${algorithmId})`,
-    renew,
-  )
-}
-
-/** RFC 7292 appendix C: pkcs-12PbeParams, which pkijs has no class for. */
-function pbeParameters(parameters: AsnType | undefined): { salt: Buffer; iterations: number } {
-  const [salt, iterations] = parameters instanceof Sequence ? parameters.valueBlock.value : []
-  if (!(iterations instanceof Integer)) throw new Malformed('the parameters of the PBE are incomplete')
-  return { salt: octetsOf(salt, 'the salt of the PBE'), iterations: iterations.valueBlock.valueDec }
+  throw new Unreadable(`it is encrypted with an outdated cipher (RC2 or DES; algorithm ${oid})`, renew)
 }
 
 function deciphered(name: string, key: Buffer, iv: Buffer, octets: Buffer): Buffer {
@@ -261,67 +305,27 @@ function deciphered(name: string, key: Buffer, iv: Buffer, octets: Buffer): Buff
 }
 
 /** RFC 8018 §5.2; the passphrase in UTF-8. */
-function pbkdf2(derivation: AlgorithmIdentifier, passphrase: string, length: number): Buffer {
-  if (derivation.algorithmId !== pbkdf2Oid)
+function pbkdf2(algorithm: pkijs.AlgorithmIdentifier, passphrase: string, length: number): Buffer {
+  if (algorithm.algorithmId !== pbkdf2Oid)
     throw new Unreadable('its key is derived by something other than PBKDF2', renew)
-  const { salt, iterationCount, prf } = parsed(
-    'PBKDF2',
-    () => new PBKDF2Params({ schema: derivation.algorithmParams }),
-  )
-  const hmac = prf === undefined ? 'sha1' : hmacs[prf.algorithmId]
+  const { salt, iterations, prf } = derivationOf(algorithm.algorithmParams, 'the parameters of PBKDF2')
+  const hmac =
+    prf === undefined ? 'sha1' : hmacs[read(pkijs.AlgorithmIdentifier, prf, 'the HMAC').algorithmId]
   if (hmac === undefined) throw new Unreadable('its key is derived with an unknown HMAC', renew)
-  const iterations = bounded(iterationCount)
-  return pbkdf2Sync(passphrase, octetsOf(salt as AsnType, 'the salt'), iterations, length, hmac)
+  return pbkdf2Sync(passphrase, salt, bounded(iterations), length, hmac)
+}
+
+function derivationOf(value: unknown, what: string): { salt: Buffer; iterations: number; prf: unknown } {
+  const names = {
+    saltPrimitive: 'salt',
+    iterationCount: 'iterations',
+    prf: { names: { blockName: 'prf', optional: true } },
+  }
+  const { salt, iterations, prf } = partsOf(value, pkijs.PBKDF2Params.schema({ names }), what)
+  return { salt: octetsOf(salt, what), iterations: numberOf(iterations, what), prf }
 }
 
 function bounded(iterations: number): number {
-  if (Number.isInteger(iterations) && iterations >= 1 && iterations <= iterationsMax) return iterations
+  if (iterations >= 1 && iterations <= iterationsMax) return iterations
   throw new Unreadable(`its key takes ${iterations} iterations; at most ${iterationsMax}`, exportAgain)
-}
-
-/** RFC 7292 appendix B.3. */
-const purposes = { key: 1, iv: 2, mac: 3 }
-
-/** The key derivation of PKCS #12 (RFC 7292 appendix B.2): octets for one purpose from passphrase and salt. */
-function derive(
-  digest: string,
-  purpose: number,
-  passphrase: string,
-  salt: Buffer,
-  iterations: number,
-  length: number,
-): Buffer {
-  const block = digest === 'sha384' || digest === 'sha512' ? 128 : 64
-  // Filling with nothing is refused by Buffer.alloc; of nothing it takes none.
-  const filled = (octets: Buffer) =>
-    octets.length === 0 ? octets : Buffer.alloc(Math.ceil(octets.length / block) * block, octets)
-  // UTF-16, big endian, with its terminating zero.
-  const spelled = Buffer.from(`${passphrase}\0`, 'utf16le').swap16()
-  const diversifier = Buffer.alloc(block, purpose)
-  let input: Buffer = Buffer.concat([filled(salt), filled(spelled)])
-  const pieces: Buffer[] = []
-  const rounds = bounded(iterations)
-  let have = 0
-  while (have < length) {
-    let hash = createHash(digest).update(diversifier).update(input).digest()
-    for (let round = 1; round < rounds; round++) hash = createHash(digest).update(hash).digest()
-    pieces.push(hash)
-    have += hash.length
-    input = addedToBlocks(input, filled(hash).subarray(0, block), block)
-  }
-  return Buffer.concat(pieces).subarray(0, length)
-}
-
-/** Each block, as a big-endian number, becomes block + addend + 1. */
-function addedToBlocks(input: Buffer, addend: Buffer, block: number): Buffer {
-  const sum = Buffer.from(input)
-  for (let start = 0; start < sum.length; start += block) {
-    let carry = 1
-    for (let index = block - 1; index >= 0; index--) {
-      carry += sum[start + index]! + addend[index]!
-      sum[start + index] = carry & 0xff
-      carry >>= 8
-    }
-  }
-  return sum
 }
