@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import { makeSealer } from '../src/seal/seal.ts'
 import { sealing } from '../src/seal/sealing.ts'
 import { makeSignature } from '../src/seal/signature.ts'
+import { chunkBytesMax } from '../src/store/blobs.ts'
 import { anOrder, aTown } from '../test/seal/an-order.ts'
 
 const sizes = [
@@ -25,7 +26,7 @@ const sizes = [
   { name: '25 MB', bytes: 25_000_000, atMost: 1.5, rounds: 6 },
 ]
 /** As documents come from the store. */
-const sourceBytes = 64 * 1024
+const sourceBytes = chunkBytesMax
 const stepBytes = 57 * 1152
 const memoryAtMost = 1.5
 /** Messages under way at once; the engine takes up to eight steps at a time. */
