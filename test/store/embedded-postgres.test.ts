@@ -2,7 +2,17 @@ import { describe, expect, test } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { aDirectory, aMadeDirectory, lastOpened, made, opens, query, runs, serverPid } from './opening.ts'
+import {
+  aDirectory,
+  aMadeDirectory,
+  lastOpened,
+  made,
+  opens,
+  query,
+  isGone,
+  runs,
+  serverPid,
+} from './opening.ts'
 
 describe('one engine per directory', () => {
   test('a second engine is refused and told which process has it, since when, and what to do', async () => {
@@ -62,7 +72,7 @@ describe('stopping', () => {
       process.kill(-engine.child.pid!, signal)
       await engine.hears('stopped')
       await engine.ends()
-      expect(runs(pid)).toBe(false)
+      await isGone(pid)
       expect(serverPid(directory)).toBeUndefined()
       const { url } = await opens('visitor', directory).hears('open')
       expect(await query(url, "SELECT count(*)::int AS drained FROM kept WHERE what = 'drained'")).toEqual([
@@ -77,7 +87,7 @@ describe('stopping', () => {
     await visitor.hears('open')
     const pid = serverPid(directory)
     await visitor.ends('SIGTERM')
-    expect(runs(pid)).toBe(false)
+    await isGone(pid)
   })
 
   test('a visitor beside an engine comes and goes without disturbing it', async () => {
@@ -101,7 +111,7 @@ describe('stopping', () => {
     await query(url, 'SELECT 1')
     const pid = serverPid(directory)
     await engine.ends('SIGTERM')
-    expect(runs(pid)).toBe(false)
+    await isGone(pid)
   })
 })
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
-import { aMadeDirectory, isRoot, opens, query, runs, serverPid } from './opening.ts'
+import { aMadeDirectory, isRoot, opens, query, isGone, runs, serverPid } from './opening.ts'
 
 describe('after a kill', () => {
   test('of bluepost: the next start takes the running server over, with every committed row', async () => {
@@ -18,7 +18,7 @@ describe('after a kill', () => {
     expect(serverPid(directory)).toBe(pid)
     expect(await query(url, 'SELECT what FROM kept')).toContainEqual({ what: 'before the kill' })
     await second.ends('SIGTERM')
-    expect(runs(pid)).toBe(false)
+    await isGone(pid)
   })
 
   test('of bluepost and its server: the next start recovers every committed row', async () => {

@@ -154,3 +154,9 @@ export function runs(pid: number | undefined): boolean {
     return false
   }
 }
+
+/** Waits until the server is gone: its pid file goes a moment before the process does. */
+export async function isGone(pid: number | undefined): Promise<true> {
+  while (runs(pid)) await new Promise((resolve) => setTimeout(resolve, 10))
+  return true
+}
