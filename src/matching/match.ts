@@ -191,7 +191,7 @@ function personOf({ patient }: TriggerEvent): NamedPerson {
 
 function withoutKeys({ identifiers }: NamedPerson): string {
   if (identifiers.length === 0) return 'the event names no patient identifier'
-  return `none of the ${count(identifiers.length, 'patient identifier')} of the event can make a match: each is of a weak kind (account, visit, social security number …), a placeholder, or of an authority the settings do not name`
+  return `none of the ${count(identifiers.length, 'patient identifier')} of the event can make a match: each is of a weak kind (account, visit, social security number …), a filler such as “Unknown”, or of an authority the settings do not name`
 }
 
 function count(n: number, noun: string): string {

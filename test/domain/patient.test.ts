@@ -81,7 +81,7 @@ test.each([
   ['no authority', { system: '', value: '1' }, false],
   ['an empty value', { system: ashby, value: ' ' }, false],
   ['the HL7 null', { system: ashby, value: '""' }, false],
-  ['a placeholder', { system: ashby, value: 'Unknown' }, false],
+  ['a filler', { system: ashby, value: 'Unknown' }, false],
   ['nothing but zeros', { system: ashby, value: '000000' }, false],
   ['zeros in front of a number', { system: ashby, value: '0000001' }, true],
 ])('%s: may make a match or not', (_, identifier, expected) => {
