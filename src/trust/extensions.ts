@@ -1,5 +1,11 @@
 import { derContent, derNumber, derOidText, DerError, expectDer, readDer, type DerValue } from '../lib/der.ts'
 import {
+  readAuthorityInfoAccess,
+  readDistributionPoints,
+  type AuthorityInfoAccess,
+  type DistributionPoint,
+} from './distribution-points.ts'
+import {
   readGeneralName,
   readNameConstraints,
   type GeneralName,
@@ -25,6 +31,12 @@ export interface Extensions {
   readonly inhibitAnyPolicy?: number
   readonly subjectKeyId?: Buffer
   readonly authorityKeyId?: Buffer
+  /** Where its revocation is published (RFC 5280 §4.2.1.13), and the newest changes (§4.2.1.15). */
+  readonly crlDistributionPoints: readonly DistributionPoint[]
+  readonly freshestCrl: readonly DistributionPoint[]
+  readonly authorityInfoAccess: AuthorityInfoAccess
+  /** id-pkix-ocsp-nocheck (RFC 6960 §4.2.2.2.1): whoever trusts this responder need not ask about it. */
+  readonly isOcspNoCheck: boolean
   /** Object identifiers of critical extensions that nobody here understands. */
   readonly unknownCritical: readonly string[]
 }
@@ -70,6 +82,9 @@ const readers: Readonly<Record<string, (value: DerValue, into: ExtensionsBeingRe
   '2.5.29.32': (value, into) => {
     into.policies = readPolicies(value)
   },
+  '2.5.29.31': (value, into) => {
+    into.crlDistributionPoints = readDistributionPoints(value, 'cRLDistributionPoints')
+  },
   '2.5.29.33': (value, into) => {
     into.policyMappings = readPolicyMappings(value)
   },
@@ -87,8 +102,17 @@ const readers: Readonly<Record<string, (value: DerValue, into: ExtensionsBeingRe
     if (purposes.length === 0) throw new DerError('extKeyUsage is empty', value.start)
     into.extendedKeyUsage = purposes.map(derOidText)
   },
+  '2.5.29.46': (value, into) => {
+    into.freshestCrl = readDistributionPoints(value, 'freshestCRL')
+  },
   '2.5.29.54': (value, into) => {
     into.inhibitAnyPolicy = derNumber(value, 'inhibitAnyPolicy')
+  },
+  '1.3.6.1.5.5.7.1.1': (value, into) => {
+    into.authorityInfoAccess = readAuthorityInfoAccess(value)
+  },
+  '1.3.6.1.5.5.7.48.1.5': (_value, into) => {
+    into.isOcspNoCheck = true
   },
 }
 
@@ -98,6 +122,10 @@ export function readExtensions(tagged: DerValue | undefined): Extensions {
     altNames: [],
     policyMappings: [],
     policyConstraints: {},
+    crlDistributionPoints: [],
+    freshestCrl: [],
+    authorityInfoAccess: { ocsp: [], caIssuers: [] },
+    isOcspNoCheck: false,
     unknownCritical: [],
   }
   if (tagged === undefined) return into

@@ -1,8 +1,11 @@
 import { constants, verify } from 'node:crypto'
 import type { Certificate } from './certificate.ts'
 
+/** What X.509 signs: certificates, revocation lists, OCSP replies. */
+export type Signed = Pick<Certificate, 'tbs' | 'signatureAlgorithm' | 'signature'>
+
 /** Does this signature come from the key of that certificate? Nothing else is judged. */
-export function isSignedBy(child: Certificate, issuer: Certificate): boolean {
+export function isSignedBy(child: Signed, issuer: Pick<Certificate, 'publicKey'>): boolean {
   const { publicKey } = issuer
   const { signatureAlgorithm: algorithm } = child
   if (publicKey.kind === 'unsupported' || algorithm.kind === 'unsupported') return false
