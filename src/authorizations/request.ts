@@ -1,29 +1,12 @@
-import type { Frequency, IdentityAssurance } from '../domain/authorization.ts'
+import type {
+  AuthorizationChange,
+  AuthorizationRequest,
+  Frequency,
+  IdentityAssurance,
+} from '../domain/authorization.ts'
 import { readDirectAddress } from '../domain/direct-address.ts'
 import { canonicalAuthority, isStrong, type Identifier, type Patient } from '../domain/patient.ts'
 import { triggerKinds, type TriggerKind } from '../domain/trigger-event.ts'
-
-/** What the patient asks for, read and checked (Blue Button+ transmit §B: authorization, frequency, destinations). */
-export interface AuthorizationRequest {
-  readonly patient: Patient
-  readonly destinations: readonly string[]
-  readonly frequency: Frequency
-  readonly triggers: readonly TriggerKind[]
-  readonly validFrom: Date
-  readonly validUntil?: Date
-  readonly identityAssurance: IdentityAssurance
-  readonly evidence?: string
-  readonly sensitiveData: 'excluded' | 'included'
-}
-
-/** What a change may touch: how often, where to, on what, until when. Who the patient is needs a new request. */
-export interface AuthorizationChange {
-  readonly destinations?: readonly string[]
-  readonly frequency?: Frequency
-  readonly triggers?: readonly TriggerKind[]
-  readonly validUntil?: Date | null
-  readonly sensitiveData?: 'excluded' | 'included'
-}
 
 /** One thing wrong with a request body; `where` is a JSON Pointer (RFC 6901). */
 export interface RequestProblem {

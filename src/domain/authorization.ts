@@ -40,6 +40,29 @@ export interface Authorization {
   readonly sensitiveData: 'excluded' | 'included'
 }
 
+/** What the patient asks for: an authorization without what storing it adds (Blue Button+ transmit §B). */
+export interface AuthorizationRequest {
+  readonly patient: Patient
+  /** Direct addresses. */
+  readonly destinations: readonly string[]
+  readonly frequency: Frequency
+  readonly triggers: readonly TriggerKind[]
+  readonly validFrom: Date
+  readonly validUntil?: Date
+  readonly identityAssurance: IdentityAssurance
+  readonly evidence?: string
+  readonly sensitiveData: 'excluded' | 'included'
+}
+
+/** What a change may touch: how often, where to, on what, until when. Who the patient is needs a new request. */
+export interface AuthorizationChange {
+  readonly destinations?: readonly string[]
+  readonly frequency?: Frequency
+  readonly triggers?: readonly TriggerKind[]
+  readonly validUntil?: Date | null
+  readonly sensitiveData?: 'excluded' | 'included'
+}
+
 /** What is about to be sent, as far as the authorization has a say in it. */
 export interface Disclosure {
   /** The trigger, or `request` for the one push of a `once` authorization. */

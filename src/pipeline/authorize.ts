@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { DataSource } from 'typeorm'
-import type { AuthorizationChange, AuthorizationRequest } from '../authorizations/request.ts'
-import type { Authorization } from '../domain/authorization.ts'
+import type { Authorization, AuthorizationChange, AuthorizationRequest } from '../domain/authorization.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { appendAudit } from '../store/audit.ts'
 import {

@@ -1,35 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { Authorization, Frequency, IdentityAssurance } from '../domain/authorization.ts'
+import type { Authorization, AuthorizationChange, AuthorizationRequest } from '../domain/authorization.ts'
 import { isSameAddress } from '../domain/direct-address.ts'
-import type { Patient } from '../domain/patient.ts'
-import type { TriggerKind } from '../domain/trigger-event.ts'
 import { loadAuthorizations } from './matching.ts'
 import type { Query } from './query.ts'
 
-/** The content of an authorization, without what the store adds. */
-export interface NewAuthorization {
-  readonly patient: Patient
-  readonly destinations: readonly string[]
-  readonly frequency: Frequency
-  readonly triggers: readonly TriggerKind[]
-  readonly validFrom: Date
-  readonly validUntil?: Date
-  readonly identityAssurance: IdentityAssurance
-  readonly evidence?: string
-  readonly sensitiveData: 'excluded' | 'included'
-}
-
-export interface ChangedAuthorization {
-  readonly destinations?: readonly string[]
-  readonly frequency?: Frequency
-  readonly triggers?: readonly TriggerKind[]
-  readonly validUntil?: Date | null
-  readonly sensitiveData?: 'excluded' | 'included'
-}
-
 export async function insertAuthorization(
   query: Query,
-  wanted: NewAuthorization,
+  wanted: AuthorizationRequest,
   by: string,
   at: Date,
 ): Promise<Authorization> {
@@ -91,7 +68,7 @@ export async function lockAuthorization(
 export async function updateAuthorization(
   query: Query,
   before: Authorization,
-  change: ChangedAuthorization,
+  change: AuthorizationChange,
   by: string,
   at: Date,
 ): Promise<Authorization> {

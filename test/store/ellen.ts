@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { DataSource } from 'typeorm'
-import { insertAuthorization, type NewAuthorization } from '../../src/store/authorizations.ts'
+import type { AuthorizationRequest } from '../../src/domain/authorization.ts'
+import { insertAuthorization } from '../../src/store/authorizations.ts'
 import type { InboundMessage } from '../../src/store/inbound-messages.ts'
 import { inTransaction, type Query } from '../../src/store/query.ts'
 import { insertTransmissions, type NewTransmission } from '../../src/store/transmissions.ts'
@@ -12,7 +13,7 @@ export const minutesAfter = (minutes: number, from = noon) => new Date(from.getT
 
 export const ellensPhr = 'ellen.ross@direct.somephr.example'
 
-export function ellensRequest(changes: Partial<NewAuthorization> = {}): NewAuthorization {
+export function ellensRequest(changes: Partial<AuthorizationRequest> = {}): AuthorizationRequest {
   return {
     patient: {
       identifiers: [{ system: 'urn:oid:1.2.3', value: randomUUID(), type: 'MR' }],
@@ -30,7 +31,7 @@ export function ellensRequest(changes: Partial<NewAuthorization> = {}): NewAutho
   }
 }
 
-export function anAuthorization(dataSource: DataSource, changes: Partial<NewAuthorization> = {}) {
+export function anAuthorization(dataSource: DataSource, changes: Partial<AuthorizationRequest> = {}) {
   return inTransaction(dataSource, (query) =>
     insertAuthorization(query, ellensRequest(changes), 'key:portal', noon),
   )
