@@ -1,17 +1,18 @@
-import { derContent, derNumber, derOidText, DerError, expectDer, readDer, type DerValue } from '../lib/der.ts'
+import { derContent, derNumber, derOidText, DerError, expectDer, type DerValue } from '../lib/der.ts'
 import {
   readAuthorityInfoAccess,
   readDistributionPoints,
   type AuthorityInfoAccess,
   type DistributionPoint,
 } from './distribution-points.ts'
+import { extensionValue, readTaggedExtensions } from './extension-list.ts'
 import {
   readGeneralName,
   readNameConstraints,
   type GeneralName,
   type NameConstraints,
 } from './general-name.ts'
-import { readBitString, readBoolean, strictly, strictMembers } from './strict-der.ts'
+import { readBitString, readBoolean, strictMembers } from './strict-der.ts'
 
 /** The extensions of a certificate that path validation honours (RFC 5280 §4.2). */
 export interface Extensions {
@@ -55,8 +56,6 @@ const keyUsages = [
   'encipherOnly',
   'decipherOnly',
 ] as const
-
-const extensionsMax = 100
 
 type ExtensionsBeingRead = { -readonly [Key in keyof Extensions]: Extensions[Key] }
 
@@ -128,30 +127,11 @@ export function readExtensions(tagged: DerValue | undefined): Extensions {
     isOcspNoCheck: false,
     unknownCritical: [],
   }
-  if (tagged === undefined) return into
-  const [list, beyond] = strictMembers(tagged)
-  if (beyond !== undefined) throw new DerError('extensions are malformed', tagged.start)
-  const extensions = strictMembers(expectDer(list, 0x30, 'extensions'))
-  if (extensions.length > extensionsMax)
-    throw new DerError(`more than ${extensionsMax} extensions`, tagged.start)
-  const seen = new Set<string>()
   const unknownCritical: string[] = []
-  for (const extension of extensions) {
-    const [id, ...rest] = strictMembers(expectDer(extension, 0x30, 'an extension'))
-    if (id === undefined) throw new DerError('an extension without a name', extension.start)
-    const oid = derOidText(id)
-    if (seen.has(oid)) throw new DerError(`the extension ${oid} is there twice`, extension.start)
-    seen.add(oid)
-    const critical = rest[0]?.tag === 0x01 ? readBoolean(rest.shift()!) : false
-    const octets = expectDer(rest[0], 0x04, `the value of extension ${oid}`)
-    if (rest.length !== 1) throw new DerError(`the extension ${oid} is malformed`, extension.start)
-    const reader = Object.hasOwn(readers, oid) ? readers[oid] : undefined
-    if (reader !== undefined) {
-      const value = strictly(readDer(octets.source, octets.contentStart, octets.contentEnd))
-      if (value.end !== octets.contentEnd)
-        throw new DerError(`something follows in extension ${oid}`, value.end)
-      reader(value, into)
-    } else if (critical) unknownCritical.push(oid)
+  for (const extension of readTaggedExtensions(tagged)) {
+    const reader = Object.hasOwn(readers, extension.oid) ? readers[extension.oid] : undefined
+    if (reader !== undefined) reader(extensionValue(extension), into)
+    else if (extension.critical) unknownCritical.push(extension.oid)
   }
   into.unknownCritical = unknownCritical
   return into

@@ -1,8 +1,10 @@
-import { derContent, derOidText, DerError, expectDer, type DerValue } from '../lib/der.ts'
+import { derContent, derOidText, DerError, derRaw, expectDer, type DerValue } from '../lib/der.ts'
 import { strictMembers } from './strict-der.ts'
 
 /** A distinguished name (RFC 5280 §4.1.2.4). */
 export interface Name {
+  /** As it was written: what hashes of names are made of. */
+  readonly der: Buffer
   /** For people: `CN=Ashby, O=Ashby Medical Center`. */
   readonly text: string
   /** One string per RDN, equal for equal RDNs however they are written (RFC 5280 §7.1). */
@@ -53,6 +55,7 @@ export function readName(value: DerValue): Name {
     rdns.push(JSON.stringify(attributes.sort()))
   }
   return {
+    der: derRaw(value),
     text: printable(shown.reverse().join(', ')),
     rdns,
     comparable: rdns.join(''),
