@@ -2,7 +2,7 @@ import type { CertificatePurpose, DistrustCode } from '../domain/trust-verdict.t
 import type { Certificate } from './certificate.ts'
 import { nameViolation } from './name-constraints.ts'
 import { policyViolation } from './policies.ts'
-import type { Digest } from './signature-algorithm.ts'
+import { weaknessOf } from './signature-algorithm.ts'
 
 /** One reason against a certificate. */
 export interface Flaw {
@@ -45,7 +45,6 @@ const rsaBitsMin = 2048
 /** Beyond this only the verifier's time grows. */
 const rsaBitsMax = 8192
 const curvesAllowed: readonly string[] = ['prime256v1', 'secp384r1', 'secp521r1']
-const digestsAllowed: readonly Digest[] = ['sha256', 'sha384', 'sha512']
 
 export function leafFlaw(leaf: Certificate, at: Date, purpose: CertificatePurpose): Flaw | undefined {
   return (
@@ -83,7 +82,8 @@ export function authorityFlaw(
   )
 }
 
-function keyFlaw(certificate: Certificate): Flaw | undefined {
+/** Is its key one that proves anything, and that does not cost the verifier too much? */
+export function keyFlaw(certificate: Certificate): Flaw | undefined {
   const { publicKey } = certificate
   const refused = (because: string): Flaw => ({
     code: 'algorithm-refused',
@@ -107,15 +107,9 @@ function keyFlaw(certificate: Certificate): Flaw | undefined {
 
 /** The digest a certificate was signed with; that of an anchor proves nothing and is not asked for. */
 export function digestFlaw(certificate: Certificate): Flaw | undefined {
-  const { signatureAlgorithm } = certificate
-  const refused = (what: string): Flaw => ({
-    code: 'algorithm-refused',
-    because: `${shown(certificate)} is signed with ${what}; SHA-256 or better, by RSA or ECDSA, is needed`,
-  })
-  if (signatureAlgorithm.kind === 'unsupported') return refused(`the algorithm ${signatureAlgorithm.oid}`)
-  return digestsAllowed.includes(signatureAlgorithm.digest)
-    ? undefined
-    : refused(signatureAlgorithm.digest.toUpperCase())
+  const weakness = weaknessOf(certificate.signatureAlgorithm)
+  if (weakness === undefined) return undefined
+  return { code: 'algorithm-refused', because: `${shown(certificate)} is signed with ${weakness}` }
 }
 
 export function dateFlaw(certificate: Certificate, at: Date): Flaw | undefined {

@@ -8,6 +8,8 @@ export type SignatureAlgorithm =
   | { readonly kind: 'rsa-pss'; readonly digest: Digest; readonly saltOctets: number }
   | { readonly kind: 'unsupported'; readonly oid: string }
 
+const digestsAllowed: readonly Digest[] = ['sha256', 'sha384', 'sha512']
+
 const rsaPss = '1.2.840.113549.1.1.10'
 
 const signatureAlgorithms: Readonly<Record<string, { kind: 'rsa' | 'ecdsa'; digest: Digest }>> = {
@@ -30,6 +32,13 @@ const digests: Readonly<Record<string, Digest>> = {
   '2.16.840.1.101.3.4.2.1': 'sha256',
   '2.16.840.1.101.3.4.2.2': 'sha384',
   '2.16.840.1.101.3.4.2.3': 'sha512',
+}
+
+/** What is too weak about it to prove anything (Applicability Statement §4, NIST SP 800-131A); undefined: nothing. */
+export function weaknessOf(algorithm: SignatureAlgorithm): string | undefined {
+  const refused = (what: string) => `${what}; SHA-256 or better, by RSA or ECDSA, is needed`
+  if (algorithm.kind === 'unsupported') return refused(`the algorithm ${algorithm.oid}`)
+  return digestsAllowed.includes(algorithm.digest) ? undefined : refused(algorithm.digest.toUpperCase())
 }
 
 export function readSignatureAlgorithm(identifier: DerValue): SignatureAlgorithm {
