@@ -3,7 +3,7 @@ import { relative } from 'node:path'
 import { makeAnswerCache } from './discovery/answer-cache.ts'
 import type { DiscoveryPorts } from './discovery/discover.ts'
 import { resolveCert } from './lib/dns-cert.ts'
-import type { OwnKey } from './seal/open.ts'
+import { fileKeyHolder, type OwnKey } from './seal/own-key.ts'
 import type { Signer } from './seal/seal.ts'
 import type { Settings } from './settings.ts'
 import { readAnchors, type AnchorFile } from './trust/anchors.ts'
@@ -53,7 +53,7 @@ export function readPartners(settings: Settings, at: Date): Partners {
     signerFingerprints: signing.map(({ certificate }) => certificate.fingerprint),
     ownKeys: decrypting.map(({ pair }) => ({
       certificate: pair.certificate.der,
-      privateKey: pair.privateKey,
+      key: fileKeyHolder(pair.privateKey),
     })),
     anchors,
     discovery: discoveryOf(settings),

@@ -27,7 +27,7 @@ Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: any
       throw new Findings(
         ['there is no key to decrypt with; set `keys` in bluepost.yaml', ...partners.problems].join('\n'),
       )
-    const read = openMessage(fileContent(file), { keys: partners.ownKeys })
+    const read = await openMessage(fileContent(file), { keys: partners.ownKeys })
     if (!read.opened) {
       if (call.isJson) printJson(read)
       else print(`${file} cannot be opened (${read.refusal}): ${read.because}\n  ${remedies[read.refusal]}`)

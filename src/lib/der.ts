@@ -31,10 +31,14 @@ export class DerError extends Error {
 
 /** Nesting of indefinite lengths; CMS as sent by streaming writers nests 6. */
 const indefiniteDepthMax = 32
+/** Pieces of octet strings in pieces of octet strings; writers nest 1, and each level is walked again. */
+const pieceDepthMax = 4
 /** Values walked through to find one end-of-contents; a streaming writer of 4 kB pieces needs 13,000 for 50 MB. */
 const indefiniteValuesMax = 1_000_000
 /** Members of one SEQUENCE or SET; revocation lists of 1,000,000 entries exist. */
 const childrenMax = 5_000_000
+/** Members or pieces held at once, some 100 octets each; a streaming writer of 1 kB pieces needs 50,000 for 50 MB. */
+const heldMax = 250_000
 
 /**
  * Reads the value that starts at `at`; it must end at or before `end`.
@@ -92,10 +96,13 @@ function readValue(
   return { source, tag, constructed, start: at, contentStart, contentEnd, end: contentEnd, indefinite: false }
 }
 
-/** The members of a constructed value, in order. */
+/** The members of a constructed value, in order; at most 250,000, see {@link derMembers}. */
 export function derChildren(value: DerValue): DerValue[] {
   const children: DerValue[] = []
-  for (const child of derMembers(value)) children.push(child)
+  for (const child of derMembers(value)) {
+    if (children.length >= heldMax) throw new DerError('too many members', value.start)
+    children.push(child)
+  }
   return children
 }
 
@@ -138,17 +145,27 @@ export function derContent(value: DerValue): Buffer {
  */
 export function derOctets(value: DerValue): Buffer {
   if (!value.constructed) return derContent(value)
+  return Buffer.concat(derOctetPieces(value))
+}
+
+/**
+ * The octets of an OCTET STRING, whatever its tag, as they lie in the message: one piece, or those of a constructed one.
+ * Shares memory.
+ */
+export function derOctetPieces(value: DerValue): Buffer[] {
+  if (!value.constructed) return [derContent(value)]
   const pieces: Buffer[] = []
   collectOctets(value, pieces, 0)
-  return Buffer.concat(pieces)
+  return pieces
 }
 
 function collectOctets(value: DerValue, pieces: Buffer[], depth: number): void {
-  if (depth > indefiniteDepthMax) throw new DerError('pieces nested too deeply', value.start)
+  if (depth > pieceDepthMax) throw new DerError('pieces nested too deeply', value.start)
   for (const piece of derMembers(value)) {
     if ((piece.tag & ~0x20) !== 0x04) throw new DerError('a piece that is not an OCTET STRING', piece.start)
     if (piece.constructed) collectOctets(piece, pieces, depth + 1)
-    else pieces.push(derContent(piece))
+    else if (piece.contentEnd > piece.contentStart) pieces.push(derContent(piece))
+    if (pieces.length > heldMax) throw new DerError('too many pieces', value.start)
   }
 }
 

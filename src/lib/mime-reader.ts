@@ -1,3 +1,5 @@
+import { base64Decoded } from './base64-text.ts'
+
 /**
  * Splits a MIME entity where its raw bytes say so and never alters a byte: what was signed is what is handed on. Line
  * ends may be CRLF or LF.
@@ -239,8 +241,7 @@ function delimiterLine(body: Buffer, after: number): { closes: boolean; end: num
 /** The body with its Content-Transfer-Encoding undone; as it is for 7bit, 8bit, binary, none and unknown ones. */
 export function decodedBody(entity: Entity): Buffer {
   const encoding = readParameterized(fieldValue(entity, 'content-transfer-encoding') ?? '').value
-  // Characters outside the alphabet are skipped (RFC 2045 §6.8).
-  if (encoding === 'base64') return Buffer.from(entity.body.toString('latin1'), 'base64')
+  if (encoding === 'base64') return base64Decoded(entity.body)
   if (encoding === 'quoted-printable') return quotedPrintableDecoded(entity.body)
   return entity.body
 }

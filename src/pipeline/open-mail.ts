@@ -38,7 +38,7 @@ export async function openMail(ports: OpenMailPorts, mailId: string): Promise<vo
   const chunks: Buffer[] = []
   for await (const chunk of readBlob(query, row.blob_id)) chunks.push(chunk)
   const raw = Buffer.concat(chunks)
-  const opened = open(raw, { keys: ports.keys })
+  const opened = await open(raw, { keys: ports.keys })
   const notification = await readNotification(opened.opened ? opened.message : raw)
   const effects = await inTransaction(ports.dataSource, async (tx): Promise<Effect[]> => {
     const at = ports.now()

@@ -1,4 +1,4 @@
-import { derChildren, DerError, derOidText, readDer, type DerValue } from '../lib/der.ts'
+import { DerError } from '../lib/der.ts'
 import {
   contentType,
   decodedBody,
@@ -7,13 +7,14 @@ import {
   type Entity,
   type Field,
 } from '../lib/mime-reader.ts'
-import { oid } from './algorithms.ts'
-import { decryptEnvelope, type DecryptionRefusal } from './enveloped-data.ts'
-import type { OwnKey } from './recipient-infos.ts'
-import { readSignedData, type SignedData, type SignerReport } from './signed-data.ts'
+import { decryptEnvelope, type DecryptionRefusal } from './decrypt-envelope.ts'
+import { directPolicy, type OpeningPolicy } from './opening-policy.ts'
+import type { OwnKey } from './own-key.ts'
+import { cmsIn } from './read-cms.ts'
+import { readSignedData, type SignedData, type SignerReport } from './verify-signed.ts'
 
-export type { OwnKey } from './recipient-infos.ts'
-export type { SignerReport } from './signed-data.ts'
+export type { OwnKey } from './own-key.ts'
+export type { SignerReport } from './verify-signed.ts'
 
 export type Opened = OpenedMessage | Unopened
 
@@ -35,8 +36,10 @@ export interface OpenedMessage {
   readonly encryptedTo: Buffer
   /** Such as `aes-256-cbc`. */
   readonly cipher: string
-  /** Such as `pkcs1`, `oaep-sha256`, `ecdh-sha256`. */
+  /** Such as `pkcs1`, `oaep-sha256`, `oaep-sha256-mgf1-sha1`, `ecdh-sha256`. */
   readonly keyTransport: string
+  /** To how many certificates it is encrypted, ours included. */
+  readonly recipients: number
 }
 
 /**
@@ -52,33 +55,39 @@ export interface Unopened {
 /** Base64 text of a message must fit into one string of V8, which ends at 512 MiB. Listeners set lower limits. */
 const messageBytesMax = 384 * 1024 * 1024
 
+export interface Opening {
+  readonly keys: readonly OwnKey[]
+  /** What is accepted; the rules of Direct where nothing else is given. */
+  readonly policy?: OpeningPolicy
+}
+
 /**
  * Opens a Direct message: decrypts with any of our keys, checks every signature over the raw bytes, takes the message
  * out of its wrapping. Trust in the signers is not judged here.
  *
  * @param raw the message as received; CRLF or LF
+ * @throws Failed where a device that holds a key cannot be reached: opening again may help
  */
-export function open(raw: Buffer, { keys }: { readonly keys: readonly OwnKey[] }): Opened {
+export async function open(raw: Buffer, opening: Opening): Promise<Opened> {
   try {
-    return opened(raw, keys)
+    return await opened(raw, opening)
   } catch (error) {
     if (error instanceof DerError) return refused('malformed', error.message)
     throw error
   }
 }
 
-function opened(raw: Buffer, keys: readonly OwnKey[]): Opened {
+async function opened(raw: Buffer, { keys, policy = directPolicy }: Opening): Promise<Opened> {
   if (raw.length > messageBytesMax)
     return refused('malformed', `it has ${raw.length} bytes, more than ${messageBytesMax}`)
   const outer = readEntity(raw)
-  const envelope = cmsOf(outer)
+  const envelope = cmsIn(outer)
   if (!envelope || !['envelopedData', 'authEnvelopedData'].includes(envelope.is))
     return refused('not-encrypted', `it is ${contentType(outer).value}, not an encrypted message`)
-  const plain = decryptEnvelope(envelope.contentInfo, keys)
+  const plain = await decryptEnvelope(envelope, keys, policy)
   if (!plain.decrypted) return refused(plain.refusal, plain.because)
 
-  const inner = readEntity(plain.content)
-  const signed = signedPartOf(inner)
+  const signed = signedPartOf(readEntity(plain.content), policy)
   if ('opened' in signed) return signed
   if (signed.data.signers.length === 0) return refused('unsigned', 'its signature has no signer')
   const { message, isWrapped } = unwrapped(readEntity(signed.content))
@@ -93,6 +102,7 @@ function opened(raw: Buffer, keys: readonly OwnKey[]): Opened {
     encryptedTo: plain.with.certificate,
     cipher: plain.cipher,
     keyTransport: plain.keyTransport,
+    recipients: plain.recipients,
   }
 }
 
@@ -100,30 +110,11 @@ function refused(refusal: Unopened['refusal'], because: string): Unopened {
   return { opened: false, refusal, because }
 }
 
-interface Cms {
-  readonly is: 'signedData' | 'envelopedData' | 'authEnvelopedData' | 'other'
-  readonly contentInfo: DerValue
-}
-
-/** The CMS in an entity, told by its bytes: names, smime-type and even the media type are spelled in many ways. */
-function cmsOf(entity: Entity): Cms | undefined {
-  const { value, parameters } = contentType(entity)
-  const isCms =
-    /^application\/(x-)?pkcs7-(mime|signature)$/.test(value) ||
-    // QUIRK: gateways that do not know the type rename it to octet-stream and leave the name.
-    (value === 'application/octet-stream' && /\.p7[msz]$/i.test(parameters.get('name') ?? ''))
-  if (!isCms) return undefined
-  const contentInfo = readDer(decodedBody(entity))
-  const type = derChildren(contentInfo)[0]
-  const dotted = type ? derOidText(type) : ''
-  const is = (['signedData', 'envelopedData', 'authEnvelopedData'] as const).find(
-    (name) => oid[name] === dotted,
-  )
-  return { is: is ?? 'other', contentInfo }
-}
-
 /** What was signed and by whom: multipart/signed (RFC 8551 §3.5.3) or opaque signed-data (§3.5.2). */
-function signedPartOf(entity: Entity): { content: Buffer; data: SignedData } | Unopened {
+function signedPartOf(
+  entity: Entity,
+  policy: OpeningPolicy,
+): { readonly content: Buffer; readonly data: SignedData } | Unopened {
   const { value, parameters } = contentType(entity)
   if (value === 'multipart/signed') {
     const split = splitMultipart(entity.body, parameters.get('boundary') ?? '')
@@ -131,19 +122,19 @@ function signedPartOf(entity: Entity): { content: Buffer; data: SignedData } | U
     const [content, signature, ...more] = split.parts
     if (!content || !signature || more.length > 0)
       return refused('malformed', `its multipart/signed has ${split.parts.length} parts instead of 2`)
-    const cms = cmsOf(readEntity(signature))
+    const cms = cmsIn(readEntity(signature))
     if (cms?.is !== 'signedData')
       return refused('unsigned', 'the second part of its multipart/signed is no signature')
-    return { content, data: readSignedData(cms.contentInfo, content) }
+    return { content, data: readSignedData(cms.contentInfo, content, policy) }
   }
-  const cms = cmsOf(entity)
+  const cms = cmsIn(entity)
   if (cms?.is !== 'signedData') return refused('unsigned', `what it encrypts is ${value}, not signed`)
-  const data = readSignedData(cms.contentInfo, undefined)
+  const data = readSignedData(cms.contentInfo, undefined, policy)
   return { content: data.content!, data }
 }
 
 /** Most send message/rfc822 as it is; some in quoted-printable or base64, against RFC 2046 §5.2.1. */
-function unwrapped(entity: Entity): { message: Buffer; isWrapped: boolean } {
+function unwrapped(entity: Entity): { readonly message: Buffer; readonly isWrapped: boolean } {
   if (contentType(entity).value !== 'message/rfc822') return { message: entity.raw, isWrapped: false }
   return { message: decodedBody(entity), isWrapped: true }
 }
