@@ -7,6 +7,7 @@ import { listenForMail } from '../../src/tracking/inbound-listener.ts'
 import { readNotification } from '../../src/tracking/read-notification.ts'
 import { makeRoot, serverAuth } from '../pki/pki.ts'
 import { aDocument, anOrder, aTown, ellensPhr, sealedHere, sender, type Town } from '../seal/an-order.ts'
+import { ownKey } from '../seal/own-keys.ts'
 import { startPostfix, type Postfix } from './postfix-server.ts'
 
 const town: Town = aTown()
@@ -155,9 +156,7 @@ describe('what the edge hands to a Postfix', () => {
       const traced = content.length - sealed.length
       expect(content.subarray(traced).equals(sealed)).toBe(true)
       expect(content.subarray(0, traced).toString()).toContain('with ESMTPS')
-      const opened = open(content, {
-        keys: [{ certificate: town.phr.certificate, privateKey: town.phr.privateKey }],
-      })
+      const opened = await open(content, { keys: [ownKey(town.phr)] })
       expect(opened.opened).toBe(true)
     },
     60_000,

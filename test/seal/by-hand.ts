@@ -5,11 +5,12 @@ import { open } from '../../src/seal/open.ts'
 import { usualAlgorithms } from '../../src/seal/algorithms.ts'
 import { readCertificate } from '../../src/seal/certificate.ts'
 import { aTown, type Town } from './an-order.ts'
+import { ownKey } from './own-keys.ts'
 
 export const town: Town = aTown()
 
 export const keysOf = (...ours: { certificate: Buffer; privateKey: Town['phr']['privateKey'] }[]) => ({
-  keys: ours,
+  keys: ours.map(ownKey),
 })
 export const message = Buffer.from('From: a@b.example\r\nSubject: Processed\r\n\r\nbody\r\n')
 
@@ -119,13 +120,13 @@ export function signedBy(
 
 export const wrapped = Buffer.concat([Buffer.from('Content-Type: message/rfc822\r\n\r\n'), message])
 
-export function opened(raw: Buffer, ...ours: Parameters<typeof keysOf>) {
-  const read = open(raw, keysOf(...(ours.length > 0 ? ours : [town.phr])))
+export async function opened(raw: Buffer, ...ours: Parameters<typeof keysOf>) {
+  const read = await open(raw, keysOf(...(ours.length > 0 ? ours : [town.phr])))
   if (!read.opened) throw new Error(`${read.refusal}: ${read.because}`)
   return read
 }
 
-export function refusal(raw: Buffer, ...ours: Parameters<typeof keysOf>) {
-  const read = open(raw, keysOf(...(ours.length > 0 ? ours : [town.phr])))
+export async function refusal(raw: Buffer, ...ours: Parameters<typeof keysOf>) {
+  const read = await open(raw, keysOf(...(ours.length > 0 ? ours : [town.phr])))
   return read.opened ? 'opened' : read.refusal
 }

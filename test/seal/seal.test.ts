@@ -5,6 +5,7 @@ import { open } from '../../src/seal/open.ts'
 import type { SealedStream } from '../../src/seal/running-order.ts'
 import { makeSealer, ordersMax, type Sealer } from '../../src/seal/seal.ts'
 import { aDocument, anOrder, aTown, type Town } from './an-order.ts'
+import { ownKey } from './own-keys.ts'
 
 let town: Town
 let sealer: Sealer
@@ -20,8 +21,8 @@ async function whole(stream: SealedStream): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-function documentIn(sealed: Buffer, town: Town): Buffer {
-  const read = open(sealed, { keys: [town.phr] })
+async function documentIn(sealed: Buffer, town: Town): Promise<Buffer> {
+  const read = await open(sealed, { keys: [ownKey(town.phr)] })
   if (!read.opened) throw new Error(read.because)
   expect(read.signers.map((one) => one.valid)).toEqual([true])
   const text = read.message.toString('latin1')
@@ -64,7 +65,7 @@ describe('sealing in threads', () => {
       const sealed = await whole(stream)
       expect(sealed.length).toBe(announced)
       expect(await stream.done).toBe(announced)
-      expect(documentIn(sealed, town).equals(content)).toBe(true)
+      expect((await documentIn(sealed, town)).equals(content)).toBe(true)
     },
   )
 
@@ -74,7 +75,7 @@ describe('sealing in threads', () => {
       contents.map((content) => whole(sealer.seal(anOrder(town, { documents: [aDocument(content)] })))),
     )
     for (const [index, content] of contents.entries())
-      expect(documentIn(sealed[index]!, town).equals(content)).toBe(true)
+      expect((await documentIn(sealed[index]!, town)).equals(content)).toBe(true)
   })
 
   test('memory of the source stays with the source', async () => {
@@ -92,7 +93,7 @@ describe('sealing in threads', () => {
       taken.push(chunk)
       copies.push(Buffer.from(chunk))
     }
-    expect(documentIn(Buffer.concat(copies), town).equals(content)).toBe(true)
+    expect((await documentIn(Buffer.concat(copies), town)).equals(content)).toBe(true)
     expect(taken.reduce((sum, chunk) => sum + chunk.length, 0)).toBeLessThan(50_000)
   })
 
@@ -165,7 +166,9 @@ describe('sealing in threads', () => {
       /does not have the 1000/,
     )
     const documents = Array.from({ length: 100 }, () => aDocument(Buffer.from('small'), 'ccd.xml'))
-    expect(documentIn(await whole(sealer.seal(anOrder(town, { documents }))), town).toString()).toBe('small')
+    expect((await documentIn(await whole(sealer.seal(anOrder(town, { documents }))), town)).toString()).toBe(
+      'small',
+    )
   })
 
   test('a certificate nobody can encrypt to is the recipient’s failure', async () => {
@@ -195,7 +198,7 @@ describe('the threads', () => {
       expect(error).toBeInstanceOf(Failed)
       expect(failureOf((error as Failed).code).class).toBe('transient')
       const sealed = await whole(fragile.seal(anOrder(town)))
-      expect(open(sealed, { keys: [town.phr] }).opened).toBe(true)
+      expect((await open(sealed, { keys: [ownKey(town.phr)] })).opened).toBe(true)
     }
     await fragile.close()
   })
@@ -206,7 +209,7 @@ describe('the threads', () => {
     const sealed = whole(closing.seal(anOrder(town, { documents: [aDocument(content)] })))
     const closed = closing.close()
     expect(() => closing.seal(anOrder(town))).toThrow(/closed/)
-    expect(documentIn(await sealed, town).equals(content)).toBe(true)
+    expect((await documentIn(await sealed, town)).equals(content)).toBe(true)
     await closed
   })
 
