@@ -27,19 +27,8 @@ export async function openIndependently(
       engine,
     ),
   )
-  const [signedHead, signedBody] = cut(entity)
-  const boundary = /boundary="([^"]+)"/.exec(signedHead)![1]!
-  const delimiter = `--${boundary}\r\n`
-  const start = signedBody.indexOf(delimiter) + delimiter.length
-  const end = signedBody.indexOf(`\r\n--${boundary}`, start)
-  const signedPart = signedBody.subarray(start, end)
-  const signaturePart = signedBody.subarray(
-    signedBody.indexOf(delimiter, end) + delimiter.length,
-    signedBody.indexOf(`\r\n--${boundary}--`, end),
-  )
-  const signedData = new pkijs.SignedData({
-    schema: contentOf(Buffer.from(cut(signaturePart)[1].toString('latin1'), 'base64')),
-  })
+  const { head: signedHead, content: signedPart, signature } = halvesOfSigned(entity)
+  const signedData = new pkijs.SignedData({ schema: contentOf(signature) })
   const verified: boolean[] = []
   for (const signer of signedData.signerInfos.keys())
     verified.push(
@@ -49,6 +38,24 @@ export async function openIndependently(
     )
   const [wrapHead, message] = cut(signedPart)
   return { outerHead, entity, signedHead, wrapHead, message, enveloped, signedData, verified }
+}
+
+/** A multipart/signed taken apart: the first part with its headers, as it was hashed, and the DER of the signature. */
+export function halvesOfSigned(entity: Buffer): { head: string; content: Buffer; signature: Buffer } {
+  const [head, body] = cut(entity)
+  const boundary = /boundary="([^"]+)"/.exec(head)![1]!
+  const delimiter = `--${boundary}\r\n`
+  const start = body.indexOf(delimiter) + delimiter.length
+  const end = body.indexOf(`\r\n--${boundary}`, start)
+  const second = body.subarray(
+    body.indexOf(delimiter, end) + delimiter.length,
+    body.indexOf(`\r\n--${boundary}--`, end),
+  )
+  return {
+    head,
+    content: body.subarray(start, end),
+    signature: Buffer.from(cut(second)[1].toString('latin1'), 'base64'),
+  }
 }
 
 /** PKI.js has no PKCS#1 v1.5 key transport. */
