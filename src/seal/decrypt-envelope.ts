@@ -11,7 +11,6 @@ import {
   expectDer,
   type DerValue,
 } from '../lib/der.ts'
-import { oid } from './algorithms.ts'
 import {
   readableCiphers,
   refusedCiphers,
