@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { derContent, DerError, derRaw, expectDer, readDer, type DerValue } from '../lib/der.ts'
 import type { Certificate } from './certificate.ts'
 import { indexEntries, type CrlEntries } from './crl-entries.ts'
@@ -19,8 +18,6 @@ import { readBitString, readBoolean, readTime, strictly, strictMembers } from '.
 /** A revocation list (RFC 5280 §5), its head read; its entries are looked at only once it is known who signed it. */
 export interface Crl {
   readonly der: Buffer
-  /** SHA-256 over the DER, lower-case hexadecimal. */
-  readonly fingerprint: string
   readonly issuer: Name
   readonly thisUpdate: Date
   readonly nextUpdate?: Date
@@ -93,7 +90,7 @@ const readers: Readonly<Record<string, (value: DerValue, into: CrlBeingRead) => 
 
 /**
  * Reads the head of a list, DER or PEM. Strict as certificates are: DER lengths, one algorithm in both places, no
- * extension twice, nothing after the end. Costs one hash and no look at the entries.
+ * extension twice, nothing after the end. The entries are not looked at.
  */
 export function readCrl(bytes: Buffer): CrlReading {
   if (bytes.length > crlOctetsMax) return { readable: false, because: `longer than ${crlOctetsMax} octets` }
@@ -155,7 +152,6 @@ function parse(der: Buffer): Crl {
     freshestCrl: [],
     ...read,
     der,
-    fingerprint: createHash('sha256').update(der).digest('hex'),
     issuer,
     thisUpdate,
     ...(nextUpdate === undefined ? {} : { nextUpdate }),

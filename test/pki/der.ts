@@ -18,6 +18,7 @@ export const sequence = (...members: readonly Buffer[]): Buffer => tlv(0x30, ...
 export const set = (...members: readonly Buffer[]): Buffer => tlv(0x31, ...[...members].sort(Buffer.compare))
 export const boolean = (yes: boolean): Buffer => tlv(0x01, Buffer.from([yes ? 0xff : 0x00]))
 export const octetString = (content: Buffer): Buffer => tlv(0x04, content)
+export const enumerated = (value: number): Buffer => tlv(0x0a, Buffer.from([value]))
 export const nothing = (): Buffer => tlv(0x05)
 export const utf8String = (text: string): Buffer => tlv(0x0c, Buffer.from(text, 'utf8'))
 export const printableString = (text: string): Buffer => tlv(0x13, Buffer.from(text, 'latin1'))
@@ -73,4 +74,9 @@ export function time(at: Date): Buffer {
   return year >= 1950 && year < 2050
     ? tlv(0x17, Buffer.from(`${digits.slice(2)}Z`))
     : tlv(0x18, Buffer.from(`${digits}Z`))
+}
+
+/** GeneralizedTime in any year, as OCSP has it (RFC 6960 §4.2.2.1). */
+export function generalizedTime(at: Date): Buffer {
+  return tlv(0x18, Buffer.from(`${at.toISOString().replace(/[-:T]/g, '').slice(0, 14)}Z`))
 }

@@ -3,7 +3,10 @@ import { context, integer, nothing, oid, sequence } from './der.ts'
 import type { CertificateWishes } from './wishes.ts'
 
 /** How this key signs a certificate: the AlgorithmIdentifier, and the signature itself. */
-export function signatureAlgorithm(key: KeyObject, wishes: CertificateWishes) {
+export function signatureAlgorithm(
+  key: KeyObject,
+  wishes: Pick<CertificateWishes, 'signatureDigest' | 'signaturePadding'>,
+) {
   const digest = wishes.signatureDigest ?? 'sha256'
   if (key.asymmetricKeyType === 'ed25519')
     return { identifier: sequence(oid('1.3.101.112')), sign: (tbs: Buffer) => sign(null, tbs, key) }
