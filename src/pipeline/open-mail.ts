@@ -118,7 +118,7 @@ async function apply(
 
 async function transmissionFor(query: Query, report: RecipientReport): Promise<Transmission | undefined> {
   if (report.originalMessageId === undefined) return undefined
-  const id = await transmissionIdFor(query, report.originalMessageId)
+  const id = await transmissionIdFor(query, report.originalMessageId, report.recipient)
   return id === undefined ? undefined : lockTransmission(query, id)
 }
 

@@ -1,4 +1,3 @@
-import { deleteBlob } from './blobs.ts'
 import type { Query } from './query.ts'
 
 /** A document as it was fetched and passed the gate. */
@@ -102,7 +101,12 @@ export async function forgetSealed(query: Query, transmissionId: string): Promis
     'DELETE FROM sealed_message WHERE transmission_id = $1 RETURNING blob_id',
     [transmissionId],
   )
-  for (const row of rows) await deleteBlob(query, row.blob_id)
+  // One sealed message may go to several recipients; the bytes stay for the others.
+  for (const { blob_id } of rows)
+    await query(
+      'DELETE FROM blob WHERE id = $1 AND NOT EXISTS (SELECT FROM sealed_message WHERE blob_id = $1)',
+      [blob_id],
+    )
 }
 
 /** Written before the first byte leaves: what might have happened is known after any crash. */

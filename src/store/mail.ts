@@ -94,8 +94,19 @@ export async function insertNotification(query: Query, row: NewNotification, at:
   )
 }
 
-/** The transmission a notification speaks of, locked: by the Message-ID we gave it. */
-export async function transmissionIdFor(query: Query, messageId: string): Promise<string | undefined> {
-  const [row] = await query<{ id: string }>('SELECT id FROM transmission WHERE message_id = $1', [messageId])
+/**
+ * The transmission a notification speaks of: by the Message-ID we gave it, and by the recipient where one message went to
+ * several. Without a recipient, or with one we did not send to, it is one of them all the same: who judges sees the mismatch.
+ */
+export async function transmissionIdFor(
+  query: Query,
+  messageId: string,
+  recipient: string | undefined,
+): Promise<string | undefined> {
+  const [row] = await query<{ id: string }>(
+    `SELECT id FROM transmission WHERE message_id = $1
+     ORDER BY (lower(destination) = lower($2)) IS TRUE DESC, created_at, id LIMIT 1`,
+    [messageId, recipient ?? null],
+  )
   return row?.id
 }

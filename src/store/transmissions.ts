@@ -136,6 +136,28 @@ export async function readTransmissions(query: Query, ids: readonly string[]): P
   return rows.map(fromRow)
 }
 
+/**
+ * The others that the same event made under the same authorization, one per destination, which are due and not sealed
+ * yet: what may travel in the same envelope.
+ */
+export async function companionIds(query: Query, transmission: Transmission, at: Date): Promise<string[]> {
+  const rows = await query<{ id: string }>(
+    `SELECT id FROM transmission
+     WHERE authorization_id = $1 AND state IN ('waiting', 'preparing') AND cause = $2 AND occurred_at = $3
+       AND event_id IS NOT DISTINCT FROM $4::bigint AND id <> $5 AND due_at <= $6
+     ORDER BY lower(destination)`,
+    [
+      transmission.authorizationId,
+      transmission.cause,
+      transmission.occurredAt,
+      transmission.eventId ?? null,
+      transmission.id,
+      at,
+    ],
+  )
+  return rows.map(({ id }) => id)
+}
+
 /** A move as it was written: what the state machine said, and the transmission as it stands afterwards. */
 export interface Recorded {
   readonly advance: Advance

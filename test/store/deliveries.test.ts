@@ -97,6 +97,19 @@ test('the ciphertext of a stopped disclosure is gone whole', async () => {
   await expect(read(sealed.id)).rejects.toThrow(/does not exist/)
 })
 
+test('ciphertext that two transmissions share stays until the last of them is stopped', async () => {
+  const { id, sealed, message } = await aSealed()
+  const other = await aTransmission(database.dataSource, authorizationId, {
+    destination: 'second@direct.somephr.example',
+  })
+  await insertSealed(query, { ...message, transmissionId: other }, noon)
+  await forgetSealed(query, id)
+  expect(await sealedOf(query, id)).toBeUndefined()
+  expect(await read(sealed.id)).toBe('ciphertext')
+  await forgetSealed(query, other)
+  await expect(read(sealed.id)).rejects.toThrow(/does not exist/)
+})
+
 test('attempts are opened before the first byte, counted up, and closed with what came of them', async () => {
   const { id } = await aSealed()
   expect(await openAttempt(query, id, false, noon)).toBe(1)

@@ -76,6 +76,27 @@ test('a mail is opened once: who comes second waits and then sees that it is don
   expect(await lockMail(query, randomUUID())).toBeUndefined()
 })
 
+test('where one message went to several, the recipient of the report says which transmission is meant', async () => {
+  const { id: authorizationId } = await anAuthorization(database.dataSource)
+  const destinations = ['a@direct.somephr.example', 'B@direct.somephr.example', 'c@direct.somephr.example']
+  const ids = new Map<string, string>()
+  for (const destination of destinations) {
+    const id = await aTransmission(database.dataSource, authorizationId, { destination })
+    await query('UPDATE transmission SET message_id = $2 WHERE id = $1', [id, '<shared@ashby.example>'])
+    ids.set(destination, id)
+  }
+  for (const destination of destinations)
+    expect(await transmissionIdFor(query, '<shared@ashby.example>', destination.toUpperCase())).toBe(
+      ids.get(destination),
+    )
+  const again = await aTransmission(database.dataSource, authorizationId, {
+    destination: 'A@direct.somephr.example',
+  })
+  await expect(
+    query('UPDATE transmission SET message_id = $2 WHERE id = $1', [again, '<shared@ashby.example>']),
+  ).rejects.toThrow(/duplicate key/)
+})
+
 test('a notification finds its transmission by the exact Message-ID we gave, and its story tells of it', async () => {
   const { id: authorizationId } = await anAuthorization(database.dataSource)
   const transmissionId = await aTransmission(database.dataSource, authorizationId)
@@ -83,8 +104,9 @@ test('a notification finds its transmission by the exact Message-ID we gave, and
     transmissionId,
     '<a.b@ashby.example>',
   ])
-  expect(await transmissionIdFor(query, '<a.b@ashby.example>')).toBe(transmissionId)
-  expect(await transmissionIdFor(query, '<a.b@ASHBY.example>')).toBeUndefined()
+  expect(await transmissionIdFor(query, '<a.b@ashby.example>', undefined)).toBe(transmissionId)
+  expect(await transmissionIdFor(query, '<a.b@ashby.example>', 'somebody@else.example')).toBe(transmissionId)
+  expect(await transmissionIdFor(query, '<a.b@ASHBY.example>', ellensPhr)).toBeUndefined()
   const { id: mailId } = await keep(randomBytes(50))
   await insertNotification(query, notification(mailId, { transmissionId }), noon)
   expect(await readNotifications(query, transmissionId)).toEqual([
