@@ -1,26 +1,23 @@
 import { randomUUID } from 'node:crypto'
 import type { DataSource } from 'typeorm'
-import { discover, type DiscoveryPorts } from '../discovery/discover.ts'
 import { findDocument, type FoundDocument } from '../documents/find-document.ts'
 import type { FhirServer } from '../documents/fhir-server.ts'
 import { passGate } from '../documents/gate.ts'
 import type { Authorization } from '../domain/authorization.ts'
-import { readDirectAddress, type DirectAddress } from '../domain/direct-address.ts'
+import type { DirectAddress } from '../domain/direct-address.ts'
 import { Failed, type RetryPlan } from '../domain/failure.ts'
 import { fullName } from '../domain/patient.ts'
-import type { TraceStep } from '../domain/trust-verdict.ts'
 import { schedule } from '../jobs/schedule.ts'
 import type { Sealer } from '../seal/seal.ts'
-import type { Certificate } from '../trust/certificate.ts'
-import { judgeCertificates } from '../trust/judge-certificates.ts'
 import { deleteBlob, readBlob, writeBlob } from '../store/blobs.ts'
 import { documentOf, insertDocument, insertSealed, type StoredDocument } from '../store/deliveries.ts'
 import { inTransaction, queryOf } from '../store/query.ts'
 import { recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { judgeAgain, lockJudged } from './judge-again.ts'
 import { attemptFailed } from './attempt-failed.ts'
+import { trustedRecipients, type RecipientPorts, type Recipients } from './recipients.ts'
 
-export interface PreparePorts {
+export interface PreparePorts extends RecipientPorts {
   readonly dataSource: DataSource
   readonly dataHolder: { readonly name: string; readonly address: DirectAddress } | undefined
   readonly fhirServer: FhirServer | undefined
@@ -33,8 +30,6 @@ export interface PreparePorts {
   }
   readonly timezone: string
   readonly aliases: ReadonlyMap<string, string>
-  readonly discovery: DiscoveryPorts
-  readonly anchors: readonly Certificate[]
   readonly sealer: Sealer | undefined
   /** SHA-256 of the certificates that sign, for the record of what left. */
   readonly signerFingerprints: readonly string[]
@@ -53,7 +48,7 @@ export async function prepare(ports: PreparePorts, transmissionId: string): Prom
   const { transmission, authorization } = started
   try {
     const document = await storedDocument(ports, transmission, authorization)
-    const recipients = await trustedRecipients(ports, transmission)
+    const recipients = await trustedRecipients(ports, transmission.destination, ports.now())
     await seal(ports, transmission, authorization, document, recipients)
   } catch (error) {
     if (!(error instanceof Failed)) throw error
@@ -163,38 +158,6 @@ async function keepDocument(
     )
     return document
   })
-}
-
-interface Recipients {
-  readonly certificates: readonly Certificate[]
-  readonly trace: readonly TraceStep[]
-}
-
-/** Found, then judged; what is found but not trusted is the end of it (Certificate Discovery IG, DCDT D5 – D8). */
-async function trustedRecipients(ports: PreparePorts, transmission: Transmission): Promise<Recipients> {
-  const at = ports.now()
-  const reading = readDirectAddress(transmission.destination)
-  if (!reading.valid)
-    throw new Failed(
-      'recipient-no-certificate',
-      `the destination is not a Direct address: ${reading.because}`,
-    )
-  const discovery = await discover(reading.address, ports.discovery, at)
-  if (discovery.outcome === 'unavailable')
-    throw new Failed('discovery-unavailable', discovery.because, { detail: { trace: discovery.trace } })
-  if (discovery.outcome === 'absent')
-    throw new Failed(
-      'recipient-no-certificate',
-      `no certificate is published for the address or for ${reading.address.domain}`,
-      {
-        detail: { trace: discovery.trace },
-      },
-    )
-  const judged = judgeCertificates(discovery.certificates, [], ports.anchors, reading.address, 'encrypt', at)
-  const trace = [...discovery.trace, ...judged.trace]
-  if (judged.trusted.length === 0)
-    throw new Failed('recipient-untrusted', judged.because, { detail: { trace } })
-  return { certificates: judged.trusted.map((one) => one.certificate), trace }
 }
 
 async function seal(

@@ -1,0 +1,50 @@
+import { discover, type DiscoveryPorts } from '../discovery/discover.ts'
+import { readDirectAddress } from '../domain/direct-address.ts'
+import { Failed } from '../domain/failure.ts'
+import type { TraceStep } from '../domain/trust-verdict.ts'
+import type { Certificate } from '../trust/certificate.ts'
+import { judgeCertificates } from '../trust/judge-certificates.ts'
+
+export interface RecipientPorts {
+  readonly discovery: DiscoveryPorts
+  readonly anchors: readonly Certificate[]
+}
+
+/** Whom a message is encrypted to, and how trust in them came about. */
+export interface Recipients {
+  /** Every one that is found and trusted. */
+  readonly certificates: readonly Certificate[]
+  readonly trace: readonly TraceStep[]
+}
+
+/**
+ * Found, then judged; what is found but not trusted is the end of it (Certificate Discovery IG, DCDT D5 – D8).
+ *
+ * @throws Failed recipient-no-certificate, recipient-untrusted, discovery-unavailable; its detail has the trace
+ */
+export async function trustedRecipients(
+  ports: RecipientPorts,
+  destination: string,
+  at: Date,
+): Promise<Recipients> {
+  const reading = readDirectAddress(destination)
+  if (!reading.valid)
+    throw new Failed(
+      'recipient-no-certificate',
+      `the destination is not a Direct address: ${reading.because}`,
+    )
+  const discovery = await discover(reading.address, ports.discovery, at)
+  if (discovery.outcome === 'unavailable')
+    throw new Failed('discovery-unavailable', discovery.because, { detail: { trace: discovery.trace } })
+  if (discovery.outcome === 'absent')
+    throw new Failed(
+      'recipient-no-certificate',
+      `no certificate is published for the address or for ${reading.address.domain}`,
+      { detail: { trace: discovery.trace } },
+    )
+  const judged = judgeCertificates(discovery.certificates, [], ports.anchors, reading.address, 'encrypt', at)
+  const trace = [...discovery.trace, ...judged.trace]
+  if (judged.trusted.length === 0)
+    throw new Failed('recipient-untrusted', judged.because, { detail: { trace } })
+  return { certificates: judged.trusted.map((one) => one.certificate), trace }
+}
