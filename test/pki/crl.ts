@@ -86,6 +86,12 @@ const flagNames = [
   'aACompromise',
 ] as const
 
+export interface PointWish {
+  readonly names?: readonly GeneralNameWish[]
+  readonly reasons?: readonly (typeof flagNames)[number][]
+  readonly crlIssuer?: Buffer
+}
+
 const hourMs = 3_600_000
 
 /** DER of a revocation list by this authority. */
@@ -101,7 +107,7 @@ export function makeCrl(issuer: Issued, wishes: CrlWishes = {}): Buffer {
     wishes.issuerName === undefined ? issuer.subjectName : nameOf(wishes.issuerName, ''),
     time(wishes.thisUpdate ?? new Date(now - hourMs)),
     ...(nextUpdate === null ? [] : [time(nextUpdate)]),
-    ...(entries.length === 0 ? [] : [sequence(...entries)]),
+    ...(entries.length === 0 ? [] : [sequence(Buffer.concat(entries))]),
     ...(wishes.version1 ? [] : [context(0, sequence(...extensions))]),
   )
   return sequence(tbs, algorithm.identifier, bitString(algorithm.sign(tbs)))
@@ -113,13 +119,7 @@ export function extension(id: string, isCritical: boolean, value: Buffer): Buffe
 }
 
 /** Value of cRLDistributionPoints or freshestCRL, for `extensions` of a certificate. */
-export function distributionPoints(
-  ...points: readonly {
-    readonly names?: readonly GeneralNameWish[]
-    readonly reasons?: readonly (typeof flagNames)[number][]
-    readonly crlIssuer?: Buffer
-  }[]
-): Buffer {
+export function distributionPoints(...points: readonly PointWish[]): Buffer {
   return sequence(
     ...points.map(({ names, reasons, crlIssuer }) =>
       sequence(
