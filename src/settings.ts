@@ -56,6 +56,8 @@ export interface Settings {
   readonly seal: {
     readonly threads: number
     readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
+    /** One message per destination, or one to all destinations of an authorization. */
+    readonly envelope: 'single' | 'shared'
   }
   /** Alias → canonical assigning authority. */
   readonly authorities: ReadonlyMap<string, string>
@@ -242,10 +244,11 @@ function readTracking(root: Section): Settings['tracking'] {
 }
 
 function readSeal(root: Section): Settings['seal'] {
-  const section = root.section('seal', ['threads', 'keyTransport'])
+  const section = root.section('seal', ['threads', 'keyTransport', 'envelope'])
   return {
     threads: section?.integer('threads', 1, 64) ?? 2,
     // Every peer that was tried reads PKCS#1 v1.5; OAEP is for those that agreed to it.
     keyTransport: section?.oneOf('keyTransport', ['pkcs1', 'oaep-sha256', 'oaep-sha1']) ?? 'pkcs1',
+    envelope: section?.oneOf('envelope', ['single', 'shared']) ?? 'single',
   }
 }

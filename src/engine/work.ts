@@ -67,6 +67,7 @@ export function workOf(
       sealer,
       signerFingerprints: partners.signerFingerprints,
       keyTransport: settings.seal.keyTransport,
+      envelope: settings.seal.envelope,
     },
     send:
       edge === undefined || dataHolder === undefined

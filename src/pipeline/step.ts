@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm'
 import type { TransmissionState } from '../domain/transmission.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { queryOf } from '../store/query.ts'
-import { readTransmission } from '../store/transmissions.ts'
+import { readTransmission, type Transmission } from '../store/transmissions.ts'
 import { withStepLock } from '../store/step-lock.ts'
 import { awaitAnswer, type AwaitPorts } from './await-answer.ts'
 import { prepare, type PreparePorts } from './prepare.ts'
@@ -24,8 +24,13 @@ export interface StepPorts {
  * @returns where it stands afterwards; undefined where another process is at it
  */
 export async function step(ports: StepPorts, transmissionId: string): Promise<TransmissionState | undefined> {
-  const isMine = await withStepLock(ports.dataSource, transmissionId, async () => {
+  const before = await readTransmission(queryOf(ports.dataSource), transmissionId)
+  if (before === undefined) return undefined
+  const lock = lockFor(ports, before)
+  const isMine = await withStepLock(ports.dataSource, lock, async () => {
     const transmission = await readTransmission(queryOf(ports.dataSource), transmissionId)
+    // It moved on before the lock was ours, and needs another one now; whoever moved it made the job for that.
+    if (transmission !== undefined && lockFor(ports, transmission) !== lock) return
     switch (transmission?.state) {
       case 'waiting':
       case 'preparing':
@@ -52,3 +57,12 @@ export async function step(ports: StepPorts, transmissionId: string): Promise<Tr
 }
 
 const lookAgainMs = 1000
+
+/** What will share an envelope is prepared by one at a time; afterwards each goes its own way. */
+function lockFor({ prepare: { envelope } }: StepPorts, transmission: Transmission): string {
+  const isTogether =
+    envelope === 'shared' && (transmission.state === 'waiting' || transmission.state === 'preparing')
+  if (!isTogether) return transmission.id
+  const { authorizationId, cause, occurredAt, eventId } = transmission
+  return ['together', authorizationId, cause, occurredAt.toISOString(), eventId ?? ''].join(' ')
+}

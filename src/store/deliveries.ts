@@ -58,6 +58,28 @@ export async function documentOf(query: Query, transmissionId: string): Promise<
   return row === undefined ? undefined : { ...row, bytes: Number(row.bytes) }
 }
 
+/**
+ * The document as that of another transmission of the same event, which sends the same bytes.
+ *
+ * @returns the id of its record, which for the transmission it was fetched for is the document itself
+ */
+export async function documentFor(
+  query: Query,
+  document: StoredDocument,
+  transmissionId: string,
+): Promise<string> {
+  if (document.transmissionId === transmissionId) return document.id
+  const [row] = await query<{ id: string }>(
+    `INSERT INTO document (id, transmission_id, role, blob_id, media_type, file_name, source, document_code, effective_time,
+       set_id, version_number, findings, fetched_at)
+     SELECT gen_random_uuid(), $2, role, blob_id, media_type, file_name, source, document_code, effective_time,
+       set_id, version_number, findings, fetched_at
+     FROM document WHERE id = $1 RETURNING id`,
+    [document.id, transmissionId],
+  )
+  return row!.id
+}
+
 export interface SealedMessage {
   readonly transmissionId: string
   readonly blobId: string

@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+import type { Authorization } from '../domain/authorization.ts'
+import type { DirectAddress } from '../domain/direct-address.ts'
+import { Failed } from '../domain/failure.ts'
+import { fullName } from '../domain/patient.ts'
+import { schedule } from '../jobs/schedule.ts'
+import type { Sealer } from '../seal/seal.ts'
+import { deleteBlob, readBlob, writeBlob, type StoredBlob } from '../store/blobs.ts'
+import { documentFor, insertSealed, type StoredDocument } from '../store/deliveries.ts'
+import { inTransaction, queryOf, type Query } from '../store/query.ts'
+import { recordOccurrence, type Transmission } from '../store/transmissions.ts'
+import { judgeAgain, lockJudged } from './judge-again.ts'
+import type { DocumentPorts } from './obtain-document.ts'
+import type { Recipients } from './recipients.ts'
+
+export interface SealPorts extends Pick<DocumentPorts, 'dataSource' | 'documents' | 'now'> {
+  readonly dataHolder: { readonly name: string; readonly address: DirectAddress } | undefined
+  readonly sealer: Sealer | undefined
+  /** SHA-256 of the certificates that sign, for the record of what left. */
+  readonly signerFingerprints: readonly string[]
+  readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
+}
+
+export interface Ready {
+  readonly transmission: Transmission
+  readonly recipients: Recipients
+}
+
+/**
+ * Seals one message for all who are ready, stores its bytes, and writes down for each transmission that it is sealed.
+ * Nobody is named who was refused meanwhile: each is judged again before the bytes are theirs.
+ *
+ * @param destinations everybody the message was meant for, also those it is not encrypted to
+ * @throws Failed signing-key-missing, and what sealing fails with
+ */
+export async function sealMessage(
+  ports: SealPorts,
+  ready: readonly Ready[],
+  authorization: Authorization,
+  document: StoredDocument,
+  destinations: readonly string[],
+): Promise<void> {
+  const { dataHolder, sealer } = ports
+  if (dataHolder === undefined || sealer === undefined)
+    throw new Failed(
+      'signing-key-missing',
+      'no signing certificate and key are configured for the data holder’s address',
+    )
+  const date = ports.now()
+  // Opaque and unique: neither the patient nor the event can be read from it.
+  const messageId = `<${randomUUID()}@${dataHolder.address.domain}>`
+  const patientName = fullName(authorization.patient)
+  const sealed = sealer.seal(
+    {
+      from: dataHolder.address.text,
+      to: destinations,
+      messageId,
+      date,
+      subject: `Health record of ${patientName}`,
+      dataHolder: dataHolder.name,
+      patientName,
+      recurring: authorization.frequency.type !== 'once',
+      documents: [
+        {
+          fileName: document.fileName,
+          mediaType: document.mediaType,
+          bytes: document.bytes,
+          chunks: () => readBlob(queryOf(ports.dataSource), document.blobId),
+        },
+      ],
+      recipients: ready.flatMap(({ recipients }) => recipients.certificates.map(({ der }) => der)),
+      algorithms: { keyTransport: ports.keyTransport },
+    },
+    // What is stored is copied first, so the memory of each piece can go back at once.
+    { freesTaken: true },
+  )
+  await inTransaction(ports.dataSource, async (query) => {
+    const bytesMax = sealedBytesMax(ports.documents.bytesMax)
+    const blob = await writeBlob(query, 'sealed', sealed.chunks, bytesMax, date)
+    let isSomebodys = false
+    // Always in the same order: two that lock the same ones wait for each other, and not in a circle.
+    for (const one of ready.toSorted((a, b) => (a.transmission.id < b.transmission.id ? -1 : 1)))
+      isSomebodys = (await assign(ports, query, one, { blob, messageId, document })) || isSomebodys
+    if (!isSomebodys) await deleteBlob(query, blob.id)
+  })
+}
+
+/** @returns false where it is not permitted any more: these bytes are not this transmission’s */
+async function assign(
+  ports: SealPorts,
+  query: Query,
+  { transmission: { id: transmissionId }, recipients }: Ready,
+  { blob, messageId, document }: { blob: StoredBlob; messageId: string; document: StoredDocument },
+): Promise<boolean> {
+  const at = ports.now()
+  const locked = await lockJudged(query, transmissionId)
+  if (locked === undefined || !(await judgeAgain(query, locked, at))) return false
+  await insertSealed(
+    query,
+    {
+      transmissionId,
+      blobId: blob.id,
+      messageId,
+      recipientFingerprints: recipients.certificates.map((certificate) => certificate.fingerprint),
+      signerFingerprints: ports.signerFingerprints,
+    },
+    at,
+  )
+  const { advance } = await recordOccurrence(query, locked.transmission, { what: 'sealed' }, at, {
+    dueAt: at,
+    attempts: 0,
+    firstAttemptAt: null,
+    messageId,
+    documentId: await documentFor(query, document, transmissionId),
+    trace: recipients.trace,
+    authorizationVersion: locked.authorization.version,
+    detail: {
+      bytes: blob.bytes,
+      sha256: blob.sha256.toString('hex'),
+      certificates: recipients.certificates.length,
+    },
+  })
+  if (advance.outcome === 'moved') await schedule(query, [{ task: 'step', transmissionId, dueAt: at }])
+  return true
+}
+
+/** Base64 twice is 1.88 times the document, and the rest is small. */
+function sealedBytesMax(documentBytesMax: number): number {
+  return documentBytesMax * 2 + 1024 * 1024
+}
