@@ -1,5 +1,29 @@
 import { readCertificate, type Certificate } from './certificate.ts'
 
+/** A key and a name that are trusted because the configuration says so (RFC 5280 §6.1.1 d). */
+export interface TrustAnchor {
+  readonly certificate: Certificate
+  /** File or name of the trust bundle that it came from. */
+  readonly source: string
+  /** The chain must be valid for one of these certificate policies; absent: policies do not matter. */
+  readonly policies?: readonly string[]
+}
+
+/** Whom an installation trusts. Asked at each use: what it answers follows files and bundles as they change. */
+export interface AnchorSet {
+  /**
+   * @param direction `outgoing`: we encrypt to others; `incoming`: others sign to us
+   * @param localDomain of the data holder’s own address, lower case
+   */
+  anchorsFor(direction: 'outgoing' | 'incoming', localDomain: string): readonly TrustAnchor[]
+}
+
+/** The same anchors for every domain and direction, without a policy. */
+export function fixedAnchors(certificates: readonly Certificate[], source = 'given'): AnchorSet {
+  const anchors = certificates.map((certificate) => ({ certificate, source }))
+  return { anchorsFor: () => anchors }
+}
+
 export interface AnchorFile {
   /** Where it came from, as the operator wrote it. */
   readonly name: string
