@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname, isAbsolute, resolve } from 'node:path'
 import { readDirectAddress, type DirectAddress } from './domain/direct-address.ts'
-import { inboundMailBytesMax } from './domain/limits.ts'
 import { readAccess, readAuthorities, readSecrets, type AccessSettings } from './settings/access.ts'
 import {
   readDocuments,
@@ -21,6 +20,7 @@ import {
 } from './settings/exchange.ts'
 import { optional, rootSection, type Section } from './settings/section.ts'
 import { SettingsFile, type SettingsProblem } from './settings/settings-file.ts'
+import { readTracking, type TrackingSettings } from './settings/tracking.ts'
 
 /** Everything an installation decides, read whole from bluepost.yaml and the environment. */
 export interface Settings {
@@ -47,12 +47,7 @@ export interface Settings {
   readonly edge: EdgeSettings
   readonly fhirServers: readonly FhirServerSetting[]
   readonly documents: DocumentSettings
-  readonly tracking: {
-    readonly processedWithinMs: number
-    readonly deliveredWithinMs: number
-    readonly requestDelivery: boolean
-    readonly messageBytesMax: number
-  }
+  readonly tracking: TrackingSettings
   readonly seal: {
     readonly threads: number
     readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
@@ -225,21 +220,6 @@ function readListen(root: Section, path: (text: string) => string): Settings['li
     ...optional('smtp', section === undefined ? { host: '127.0.0.1', port: 2525 } : section.endpoint('smtp')),
     ...optional('lmtp', lmtp),
     ...optional('smtpTls', tls('smtpTls')),
-  }
-}
-
-function readTracking(root: Section): Settings['tracking'] {
-  const section = root.section('tracking', [
-    'processedWithin',
-    'deliveredWithin',
-    'requestDelivery',
-    'messageBytesMax',
-  ])
-  return {
-    processedWithinMs: section?.duration('processedWithin') ?? 3_600_000,
-    deliveredWithinMs: section?.duration('deliveredWithin') ?? 3_600_000,
-    requestDelivery: section?.boolean('requestDelivery') ?? true,
-    messageBytesMax: section?.integer('messageBytesMax', 65_536, inboundMailBytesMax) ?? inboundMailBytesMax,
   }
 }
 

@@ -124,6 +124,12 @@ const table = {
     status: '5.5.0',
     advice: 'The recipient’s side reported that delivery failed.',
   },
+  'relay-returned': {
+    class: 'permanent',
+    status: '5.5.0',
+    advice:
+      'A mail server of ours took the message and gave it back: it could not be delivered. Its report has the reason.',
+  },
 } as const satisfies Record<string, FailureRow>
 
 export type FailureCode = keyof typeof table

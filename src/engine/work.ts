@@ -6,6 +6,7 @@ import type { Edge } from '../edge/edge.ts'
 import type { Work } from '../jobs/worker.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Partners } from '../partners.ts'
+import { answer, type AnswerPorts } from '../pipeline/answer.ts'
 import { openMail, type OpenMailPorts } from '../pipeline/open-mail.ts'
 import { step, type StepPorts } from '../pipeline/step.ts'
 import { makeSealer } from '../seal/seal.ts'
@@ -81,8 +82,22 @@ export function workOf(
     anchors: partners.anchors,
     ourAddresses: dataHolder === undefined ? [] : [dataHolder.address.text],
     waits,
+    isOwnRelay: tracking.isOwnRelay,
+    inbox: tracking.inbox,
     onNotification: (effect) => metrics.notifications.inc({ effect }),
   }
+  const answers: AnswerPorts | undefined =
+    edge === undefined
+      ? undefined
+      : {
+          ...shared,
+          edge,
+          discovery: partners.discovery,
+          anchors: partners.anchors,
+          signers: partners.signers,
+          keyTransport: settings.seal.keyTransport,
+          retry: settings.edge.retry,
+        }
   // Contents of all channels lie in the same partitions of a day: the longest wish counts.
   const contentMs =
     plans.length === 0 ? contentMsDefault : Math.max(...plans.map(({ retention }) => retention.contentMs))
@@ -92,6 +107,9 @@ export function workOf(
       if (outcome !== undefined) metrics.transmissions.inc({ outcome })
     },
     openMail: (mailId) => openMail(mail, mailId),
+    answer: async (answerId) => {
+      if (answers !== undefined) await answer(answers, answerId)
+    },
     minutely: async () => {
       while ((await inTransaction(dataSource, (query) => sealAudit(query, now()))) > 0);
     },

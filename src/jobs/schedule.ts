@@ -6,6 +6,8 @@ export type Job =
   | { readonly task: 'step'; readonly transmissionId: string; readonly dueAt: Date }
   /** Open an inbound message that was stored. */
   | { readonly task: 'open-mail'; readonly mailId: string; readonly dueAt: Date }
+  /** Take an answer of ours to an inbound message one step further. */
+  | { readonly task: 'answer'; readonly answerId: string; readonly dueAt: Date }
 
 /** Retries for what is thrown unexpectedly (database away, a bug); what the rooms know to fail has its own plan. */
 const attemptsMax = 25
@@ -25,9 +27,16 @@ export async function schedule(query: Query, jobs: readonly Job[]): Promise<void
 }
 
 function keyOf(job: Job): string {
-  return job.task === 'step' ? `transmission:${job.transmissionId}` : `mail:${job.mailId}`
+  switch (job.task) {
+    case 'step':
+      return `transmission:${job.transmissionId}`
+    case 'open-mail':
+      return `mail:${job.mailId}`
+    case 'answer':
+      return `answer:${job.answerId}`
+  }
 }
 
-function payloadOf(job: Job): string {
-  return JSON.stringify(job.task === 'step' ? { transmissionId: job.transmissionId } : { mailId: job.mailId })
+function payloadOf({ task: _, dueAt: __, ...payload }: Job): string {
+  return JSON.stringify(payload)
 }

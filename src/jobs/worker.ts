@@ -6,6 +6,7 @@ import { errorTrace, type Log } from '../lib/log.ts'
 export interface Work {
   readonly step: (transmissionId: string) => Promise<void>
   readonly openMail: (mailId: string) => Promise<void>
+  readonly answer: (answerId: string) => Promise<void>
   /** Every minute: chain the audit, look after what a killed process left behind. */
   readonly minutely: () => Promise<void>
   /** Once a day: make tomorrow’s partitions, drop what is past its retention. */
@@ -26,6 +27,7 @@ export async function startWorker(
   const taskList: TaskList = {
     step: (payload) => work.step(idIn(payload, 'transmissionId')),
     'open-mail': (payload) => work.openMail(idIn(payload, 'mailId')),
+    answer: (payload) => work.answer(idIn(payload, 'answerId')),
     minutely: () => work.minutely(),
     daily: () => work.daily(),
   }

@@ -186,7 +186,9 @@ const attemptOutcomes: Record<RecipientSubmission['outcome'], AttemptOutcome> = 
   stopped: 'stopped',
 }
 
-function failureFrom(result: Exclude<RecipientSubmission, { outcome: 'accepted' | 'stopped' }>): Failed {
+export function failureFrom(
+  result: Exclude<RecipientSubmission, { outcome: 'accepted' | 'stopped' }>,
+): Failed {
   switch (result.outcome) {
     case 'refused':
       return new Failed('edge-refused', `${result.nextHop} refused the message: ${result.reply}`)

@@ -24,10 +24,15 @@ export function sweep(dataSource: DataSource, at: Date, graceMs = overdueMs): Pr
       `SELECT id FROM inbound_mail WHERE state = 'received' AND received_at <= $1 ORDER BY received_at LIMIT $2`,
       [new Date(at.getTime() - graceMs), rowsMax],
     )
+    const answers = await query<{ id: string }>(
+      'SELECT id FROM answer WHERE due_at <= $1 ORDER BY due_at LIMIT $2',
+      [new Date(at.getTime() - graceMs), rowsMax],
+    )
     await schedule(query, [
       ...transmissions.map(({ id }) => ({ task: 'step' as const, transmissionId: id, dueAt: at })),
       ...mails.map(({ id }) => ({ task: 'open-mail' as const, mailId: id, dueAt: at })),
+      ...answers.map(({ id }) => ({ task: 'answer' as const, answerId: id, dueAt: at })),
     ])
-    return transmissions.length + mails.length
+    return transmissions.length + mails.length + answers.length
   })
 }

@@ -10,7 +10,7 @@ export interface StoredBlob {
   readonly sha256: Buffer
 }
 
-export type BlobKind = 'document' | 'sealed' | 'mail'
+export type BlobKind = 'document' | 'sealed' | 'mail' | 'inbox'
 
 /**
  * Stores a stream as it comes. Belongs into a transaction: chunks of a stream that breaks must not stay.

@@ -5,6 +5,8 @@ export interface InboundMail {
   readonly receivedAt: Date
   readonly envelopeFrom: string
   readonly envelopeTo: readonly string[]
+  /** Address of who brought it, `unix` for a local socket. */
+  readonly peer: string
   readonly blobId: string
   readonly state: 'received' | 'notification' | 'ignored' | 'message'
 }
@@ -32,12 +34,18 @@ export async function insertMail(
   return rows.length > 0
 }
 
+const mailColumns = `id, received_at AS "receivedAt", envelope_from AS "envelopeFrom", envelope_to AS "envelopeTo", peer,
+  blob_id AS "blobId", state`
+
 export async function lockMail(query: Query, id: string): Promise<InboundMail | undefined> {
-  const [row] = await query<InboundMail>(
-    `SELECT id, received_at AS "receivedAt", envelope_from AS "envelopeFrom", envelope_to AS "envelopeTo", blob_id AS "blobId", state
-     FROM inbound_mail WHERE id = $1 FOR UPDATE`,
-    [id],
-  )
+  const [row] = await query<InboundMail>(`SELECT ${mailColumns} FROM inbound_mail WHERE id = $1 FOR UPDATE`, [
+    id,
+  ])
+  return row
+}
+
+export async function readMail(query: Query, id: string): Promise<InboundMail | undefined> {
+  const [row] = await query<InboundMail>(`SELECT ${mailColumns} FROM inbound_mail WHERE id = $1`, [id])
   return row
 }
 

@@ -56,7 +56,18 @@ const checks: readonly { what: string; sql: string }[] = [
     sql: `SELECT b.id::text AS example FROM blob b WHERE b.forgotten_at IS NULL
           AND NOT EXISTS (SELECT FROM document d WHERE d.blob_id = b.id)
           AND NOT EXISTS (SELECT FROM sealed_message s WHERE s.blob_id = b.id)
-          AND NOT EXISTS (SELECT FROM inbound_mail m WHERE m.blob_id = b.id)`,
+          AND NOT EXISTS (SELECT FROM inbound_mail m WHERE m.blob_id = b.id)
+          AND NOT EXISTS (SELECT FROM inbox_message i WHERE i.blob_id = b.id)
+          AND NOT EXISTS (SELECT FROM answer a WHERE a.blob_id = b.id)`,
+  },
+  {
+    what: 'answer to a message is under way but nothing will look at it again',
+    sql: `SELECT a.id::text AS example FROM answer a WHERE a.due_at IS NULL AND a.ended_at IS NULL
+          AND NOT EXISTS (SELECT FROM answer b WHERE b.inbox_id = a.inbox_id AND b.id <> a.id AND b.due_at IS NOT NULL)`,
+  },
+  {
+    what: 'message in the inbox comes from mail that is not known as one',
+    sql: `SELECT i.id::text AS example FROM inbox_message i JOIN inbound_mail m ON m.id = i.mail_id WHERE m.state <> 'message'`,
   },
   {
     what: 'transmission was sent without a disclosure in the audit',

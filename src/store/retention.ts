@@ -37,6 +37,9 @@ async function forgetBlobs(query: Query, finishedBefore: Date, at: Date): Promis
            WHERE s.blob_id = blob.id AND (t.ended_at IS NULL OR t.ended_at >= $1))
          AND NOT EXISTS (SELECT FROM inbound_mail m
            WHERE m.blob_id = blob.id AND (m.state = 'received' OR m.received_at >= $1))
+         AND NOT EXISTS (SELECT FROM inbox_message i WHERE i.blob_id = blob.id AND i.received_at >= $1)
+         AND NOT EXISTS (SELECT FROM answer a
+           WHERE a.blob_id = blob.id AND (a.ended_at IS NULL OR a.ended_at >= $1))
        ORDER BY created_at LIMIT ${portionBlobs} FOR UPDATE SKIP LOCKED
      ), gone AS (DELETE FROM blob_chunk WHERE blob_id IN (SELECT id FROM past)
      ), forgotten AS (UPDATE blob SET forgotten_at = $2 WHERE id IN (SELECT id FROM past) RETURNING id)

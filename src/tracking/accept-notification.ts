@@ -11,14 +11,22 @@ export interface NotificationCircumstances {
   readonly signers: readonly string[]
   /** MAIL FROM; empty for the null sender. */
   readonly envelopeFrom: string
+  /** It came in the clear from a mail server of our own, which the operator has named (tracking.relays). */
+  readonly isFromOwnRelay: boolean
   /** The addresses we send from. */
   readonly ourAddresses: readonly string[]
   /** What we sent under the report’s Original-Message-ID to the report’s recipient, if anything. */
-  readonly transmission?: { readonly messageId: string; readonly destination: string }
+  readonly transmission?: {
+    readonly messageId: string
+    readonly destination: string
+    /** Handed over, and nothing was heard of the recipient’s side: a relay may still have it. */
+    readonly isAwaitingNextHop: boolean
+  }
 }
 
 export type Acceptance =
-  | { readonly effect: 'apply'; readonly disposition: Disposition }
+  /** `relay`: a mail server on the way gave up; the recipient’s side said nothing. */
+  | { readonly effect: 'apply'; readonly disposition: Disposition; readonly voice: 'signer' | 'relay' }
   | { readonly effect: 'ignore'; readonly because: string }
 
 /**
@@ -26,17 +34,23 @@ export type Acceptance =
  *
  * A report counts only when a trusted signer is bound to the recipient it speaks for: to its address, or to its whole domain
  * (a HISP that signs for its mailboxes); another mailbox of the same domain speaks for itself alone. Without this anybody
- * could forge a delivery, or a failure, by knowing a Message-ID; the Java RI does not check it. An unsigned bounce of a mail
- * server on the way is therefore evidence for people and never moves anything: if nothing arrived, no MDN comes and the timer
- * says so.
+ * could forge a delivery, or a failure, by knowing a Message-ID; the Java RI does not check it.
+ *
+ * An unsigned bounce of a mail server on the way is evidence for people and moves nothing: if nothing arrived, no MDN comes
+ * and the timer says so. The one exception is a relay of our own that the operator has named: its DSN may say that the
+ * message failed, never that it arrived, and only until the recipient’s side has been heard. It could as well have dropped
+ * the message, so believing it gives it no power that it has not.
  */
 export function acceptNotification(
   report: RecipientReport,
-  { kind, signers, envelopeFrom, ourAddresses, transmission }: NotificationCircumstances,
+  circumstances: NotificationCircumstances,
 ): Acceptance {
+  const { kind, signers, envelopeFrom, ourAddresses, transmission } = circumstances
   const { recipient, originalMessageId, disposition } = report
   if (disposition === undefined) return ignore(`it says nothing that moves a transmission (${report.text})`)
-  if (signers.length === 0)
+  const isRelaysWord =
+    signers.length === 0 && circumstances.isFromOwnRelay && kind === 'dsn' && envelopeFrom === ''
+  if (signers.length === 0 && !isRelaysWord)
     return ignore(
       envelopeFrom === ''
         ? 'an unsigned bounce of a mail server: anybody could have written it'
@@ -54,9 +68,15 @@ export function acceptNotification(
     return ignore('its Original-Message-ID is not that of the transmission')
   if (!isSameAddress(transmission.destination, recipient))
     return ignore('it speaks for another recipient than the transmission’s')
+  if (isRelaysWord) {
+    if (disposition !== 'failed') return ignore('a relay can say that it failed, not that it arrived')
+    return transmission.isAwaitingNextHop
+      ? { effect: 'apply', disposition, voice: 'relay' }
+      : ignore('a relay’s word counts only while the message may still lie at one')
+  }
   if (!signers.some((signer) => isBoundTo(signer, kind, recipient)))
     return ignore(`signed for ${signers.join(', ')}, which does not speak for ${recipient}`)
-  return { effect: 'apply', disposition }
+  return { effect: 'apply', disposition, voice: 'signer' }
 }
 
 function ignore(because: string): Acceptance {

@@ -1,5 +1,5 @@
 import PostalMime from 'postal-mime'
-import { readDirectAddress } from '../domain/direct-address.ts'
+import { readDirectAddress, type DirectAddress } from '../domain/direct-address.ts'
 import { readNotification } from './read-notification.ts'
 
 /** Who is to be told about a message that we received, and of what. */
@@ -19,13 +19,20 @@ const headBytesMax = 128 * 1024
 
 /**
  * Whether a decrypted, verified, unwrapped message is to be answered with an MDN. A notification never is, nor any other
- * report: MDNs about MDNs would go on for ever (RFC 8098 §3). Call it for trusted messages only: what is not trusted is
- * answered by silence.
+ * report: MDNs about MDNs would go on for ever (RFC 8098 §3); nor what was itself an automatic answer. Call it for trusted
+ * messages only: what is not trusted is answered by silence.
  *
- * It goes to Disposition-Notification-To where that is in the domain of From, else to From: the sender’s signature covers
- * its own domain, and nobody else shall get mail from us on its say. Never throws.
+ * It goes to Disposition-Notification-To where a trusted signer of the message speaks for that address, else to its author:
+ * nobody else shall get mail from us on the author’s say. Never throws.
+ *
+ * @param author From, to which a trusted signer is bound
+ * @param isSpokenFor whether a trusted signer is bound to this address, or to its whole domain
  */
-export async function readNotificationRequest(innerMessage: Buffer): Promise<NotificationRequestReading> {
+export async function readNotificationRequest(
+  innerMessage: Buffer,
+  author: DirectAddress,
+  isSpokenFor: (address: DirectAddress) => boolean,
+): Promise<NotificationRequestReading> {
   const no = (because: string) => ({ answer: false, because }) as const
   if ((await readNotification(innerMessage)) !== undefined)
     return no('it is a notification: notifications are never notified')
@@ -40,10 +47,14 @@ export async function readNotificationRequest(innerMessage: Buffer): Promise<Not
   const header = (name: string): string | undefined => mail.headers.find(({ key }) => key === name)?.value
   if (/^\s*multipart\/report\b/i.test(header('content-type') ?? ''))
     return no('it is a report: reports are never notified')
-  const from = addressIn(header('from'))
-  if (from === undefined) return no('it does not say who sent it')
+  // RFC 3834 §5.1: what answers by itself is never answered by itself; what else is automatic is, where it asks.
+  const automatic = /^\s*(auto-[a-z]+)/i.exec(header('auto-submitted') ?? '')?.[1]?.toLowerCase()
+  if (automatic !== undefined && automatic !== 'auto-generated')
+    return no(`it was submitted automatically (${automatic}): no automatic answer`)
+  if (automatic !== undefined && header('disposition-notification-to') === undefined)
+    return no('it was submitted automatically and asks for no notification')
   const wished = addressIn(header('disposition-notification-to'))
-  const to = wished?.domain.toLowerCase() === from.domain.toLowerCase() ? wished : from
+  const to = wished !== undefined && isSpokenFor(wished) ? wished : author
   const messageId = /^\s*(<[^<>\s]+>)\s*$/.exec(header('message-id') ?? '')?.[1]
   return {
     answer: true,
@@ -56,7 +67,7 @@ export async function readNotificationRequest(innerMessage: Buffer): Promise<Not
 }
 
 /** One address, in angle brackets or alone; undefined for none, for several (RFC 8098 §2.1) and for a group. */
-function addressIn(text: string | undefined) {
+function addressIn(text: string | undefined): DirectAddress | undefined {
   if (text === undefined) return undefined
   const unquoted = text.replace(/"(?:[^"\\]|\\.)*"/g, '').replace(/\([^()]*\)/g, '')
   if (/[,;:]/.test(unquoted)) return undefined

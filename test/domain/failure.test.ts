@@ -33,6 +33,7 @@ const classes: Record<FailureCode, ReturnType<typeof failureOf>['class']> = {
   'processed-timeout': 'permanent',
   'delivered-timeout': 'permanent',
   'notified-failed': 'permanent',
+  'relay-returned': 'permanent',
 }
 
 test.each(Object.entries(classes))('%s is %s', (code, expected) => {

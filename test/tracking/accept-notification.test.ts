@@ -20,11 +20,12 @@ const sent: NotificationCircumstances = {
   signers: [ellen],
   envelopeFrom: ellen,
   ourAddresses: ['transmit@direct.ashby.example'],
-  transmission: { messageId, destination: ellen },
+  isFromOwnRelay: false,
+  transmission: { messageId, destination: ellen, isAwaitingNextHop: true },
 }
 const judge = (circumstances: Partial<NotificationCircumstances> = {}, report: RecipientReport = processed) =>
   acceptNotification(report, { ...sent, ...circumstances })
-const applied = (disposition: string) => ({ effect: 'apply', disposition })
+const applied = (disposition: string, voice = 'signer') => ({ effect: 'apply', disposition, voice })
 const ignored = (words: RegExp) => ({ effect: 'ignore', because: expect.stringMatching(words) })
 
 describe('whose signature counts', () => {
@@ -85,6 +86,40 @@ describe('whose signature counts', () => {
       for (const voice of voicesFor(kind, ellen))
         expect(judge({ kind, signers: [voice] }, failed)).toEqual(applied('failed'))
     expect(voicesFor('mdn', ellen)).toEqual([ellen])
+  })
+})
+
+describe('the bounce of a relay of our own', () => {
+  const bounce = { kind: 'dsn', signers: [], envelopeFrom: '', isFromOwnRelay: true } as const
+
+  test('says that the message failed, while it may still lie at a relay', () => {
+    expect(judge(bounce, failed)).toEqual(applied('failed', 'relay'))
+  })
+
+  test('never says that it arrived', () => {
+    for (const disposition of ['processed', 'delivered'] as const)
+      expect(judge(bounce, { ...failed, disposition })).toEqual(ignored(/not that it arrived/))
+  })
+
+  test('says nothing once the recipient’s side was heard, or while nothing has left', () => {
+    const transmission = { ...sent.transmission!, isAwaitingNextHop: false }
+    expect(judge({ ...bounce, transmission }, failed)).toEqual(ignored(/may still lie/))
+  })
+
+  test.each([
+    ['another peer', { isFromOwnRelay: false }],
+    ['a sender of its own', { envelopeFrom: 'postmaster@relay.example' }],
+    ['an MDN', { kind: 'mdn' as const }],
+  ])('is none with %s', (_, changes) => {
+    expect(judge({ ...bounce, ...changes }, failed)).toEqual(ignored(/anybody could have written it/))
+  })
+
+  test('is about what was sent to that recipient, like every other', () => {
+    const { transmission: _, ...unknown } = { ...sent, ...bounce }
+    expect(acceptNotification(failed, unknown)).toEqual(ignored(/sent no message/))
+    expect(judge(bounce, { ...failed, recipient: 'bob.lin@direct.somephr.example' })).toEqual(
+      ignored(/another recipient/),
+    )
   })
 })
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { readdirSync, readFileSync } from 'node:fs'
+import type { DirectAddress } from '../../src/domain/direct-address.ts'
 import { readNotificationRequest } from '../../src/tracking/notification-request.ts'
 import { readNotification } from '../../src/tracking/read-notification.ts'
 import { writeMdn, type Mdn } from '../../src/tracking/write-mdn.ts'
@@ -71,8 +72,11 @@ describe('who is told about a message', () => {
         .map(([name, value]) => `${name}: ${value}\r\n`)
         .join('')}\r\nHello\r\n`,
     )
-  const requestOf = async (fields: Record<string, string>) => {
-    const reading = await readNotificationRequest(message(fields))
+  const author = { local: 'ellen.ross', domain: 'direct.somephr.example', text: ellen }
+  const isOfHerDomain = ({ domain }: DirectAddress) => domain.toLowerCase() === author.domain
+  const isHers = ({ text }: DirectAddress) => text === ellen
+  const requestOf = async (fields: Record<string, string>, isSpokenFor = isOfHerDomain) => {
+    const reading = await readNotificationRequest(message(fields), author, isSpokenFor)
     return reading.answer ? reading.request : reading.because
   }
 
@@ -82,14 +86,14 @@ describe('who is told about a message', () => {
       originalMessageId: '<q-1@direct.somephr.example>',
       isDeliveryRequested: false,
     })
-    expect(await requestOf({ From: `"Ross, Ellen" <${ellen}>` })).toMatchObject({ to: ellen })
   })
 
-  test('another mailbox of the sender’s domain, but nobody elsewhere', async () => {
+  test('another mailbox that the signer speaks for, but nobody else', async () => {
     const outbox = 'outbox@Direct.SomePHR.example'
     expect(await requestOf({ 'Disposition-Notification-To': `Out <${outbox}>` })).toMatchObject({
       to: outbox,
     })
+    expect(await requestOf({ 'Disposition-Notification-To': outbox }, isHers)).toMatchObject({ to: ellen })
     for (const other of ['victim@direct.other.example', `${outbox}, victim@direct.other.example`, 'nonsense'])
       expect(await requestOf({ 'Disposition-Notification-To': other })).toMatchObject({ to: ellen })
   })
@@ -113,7 +117,7 @@ describe('who is told about a message', () => {
   test.each([...notifications, 'none-report-without-part.eml'])(
     'nobody, about the notification %s',
     async (name) => {
-      expect(await readNotificationRequest(readFileSync(new URL(name, golden)))).toEqual({
+      expect(await readNotificationRequest(readFileSync(new URL(name, golden)), author, isHers)).toEqual({
         answer: false,
         because: expect.stringMatching(/never notified/),
       })
@@ -122,15 +126,24 @@ describe('who is told about a message', () => {
 
   test('nobody, about an MDN of ours', async () => {
     for (const disposition of ['processed', 'dispatched', 'failed'] as const)
-      expect(await readNotificationRequest(writeMdn({ ...about, disposition }))).toMatchObject({
+      expect(
+        await readNotificationRequest(writeMdn({ ...about, disposition }), author, isHers),
+      ).toMatchObject({
         answer: false,
       })
   })
 
-  test.each(['', 'nobody', `${ellen}, bob.lin@direct.somephr.example`, `group: ${ellen};`])(
-    'nobody, where the sender is %j',
-    async (from) => {
-      expect(await requestOf({ From: from })).toBe('it does not say who sent it')
-    },
-  )
+  test.each([
+    ['auto-replied', {}, /no automatic answer/],
+    ['auto-notified; owner-email="x"', { 'Disposition-Notification-To': ellen }, /no automatic answer/],
+    ['auto-generated', {}, /asks for no notification/],
+  ])('nobody, about what was submitted automatically (%s)', async (how, fields, words) => {
+    expect(await requestOf({ 'Auto-Submitted': how, ...fields })).toMatch(words)
+  })
+
+  test('its sender, of an automatic message that asks for it, and of one that says it is none', async () => {
+    const asking = { 'Auto-Submitted': 'auto-generated', 'Disposition-Notification-To': ellen }
+    expect(await requestOf(asking)).toMatchObject({ to: ellen })
+    expect(await requestOf({ 'Auto-Submitted': 'no' })).toMatchObject({ to: ellen })
+  })
 })
