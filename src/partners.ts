@@ -116,9 +116,9 @@ function signingPairs(
   return signing
 }
 
-function readTrusted({ anchors }: Settings, at: Date, problems: string[]): Certificate[] {
+function readTrusted({ trust: { anchors } }: Settings, at: Date, problems: string[]): Certificate[] {
   const files: AnchorFile[] = []
-  for (const pattern of anchors) {
+  for (const { files: pattern } of anchors) {
     const paths = /[*?[\]{}]/.test(pattern) ? globSync(pattern).sort() : [pattern]
     if (paths.length === 0)
       problems.push(`trust.anchors: no file fits ${shown(pattern)}: put the anchors’ PEM or DER files there`)

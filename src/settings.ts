@@ -13,13 +13,13 @@ import {
   readDns,
   readEdge,
   readKeys,
-  readTrust,
   type DnsSettings,
   type EdgeSettings,
   type KeySetting,
 } from './settings/exchange.ts'
 import { optional, rootSection, type Section } from './settings/section.ts'
 import { SettingsFile, type SettingsProblem } from './settings/settings-file.ts'
+import { readTrust, type TrustSettings } from './settings/trust.ts'
 import { readTracking, type TrackingSettings } from './settings/tracking.ts'
 
 /** Everything an installation decides, read whole from bluepost.yaml and the environment. */
@@ -41,8 +41,7 @@ export interface Settings {
     readonly smtpTls?: { readonly certificate: string; readonly privateKey: string }
   }
   readonly keys: readonly KeySetting[]
-  /** Paths or globs of PEM and DER files. */
-  readonly anchors: readonly string[]
+  readonly trust: TrustSettings
   readonly dns: DnsSettings
   readonly edge: EdgeSettings
   readonly fhirServers: readonly FhirServerSetting[]
@@ -162,7 +161,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     mappingsDirectory: path(root.text('mappingsDirectory') ?? 'mappings'),
     listen: readListen(root, path),
     keys: readKeys(root, path),
-    anchors: readTrust(root).map(path),
+    trust: readTrust(root, path),
     dns: readDns(root),
     edge: readEdge(root),
     fhirServers,

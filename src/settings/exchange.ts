@@ -59,26 +59,6 @@ export function readKeys(root: Section, path: (text: string) => string): KeySett
     })
 }
 
-export function readTrust(root: Section): string[] {
-  const section = root.section('trust', ['anchors', 'bundles', 'revocation'])
-  if (section === undefined) return []
-  // Accepting these keys without doing what they say would be a promise not kept.
-  if (section.list('bundles', ['name', 'url', 'refreshEvery', 'signer']).length > 0)
-    section.problem(
-      'bundles',
-      'this version does not load trust bundles',
-      'save the anchors of the bundle as files and list them under `anchors`',
-    )
-  const revocation = section.section('revocation', ['mode', 'grace'])
-  if (revocation !== undefined && revocation.text('mode') !== 'off')
-    revocation.problem(
-      'mode',
-      'this version does not check revocation',
-      'write `revocation: { mode: off }` to confirm that you know, or leave it out',
-    )
-  return section.texts('anchors')
-}
-
 export function readDns(root: Section): DnsSettings {
   const discovery = root.section('discovery', ['dns', 'ldap', 'allowPrivateAddresses'])
   discovery?.boolean('allowPrivateAddresses')

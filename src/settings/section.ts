@@ -185,6 +185,16 @@ export class Section {
     )
   }
 
+  /** A list whose entries are single values or mappings; one value stands for a list of one. */
+  mixed(key: string, known: readonly string[]): (string | Section)[] {
+    const node = this.node(key)
+    if (node === undefined) return []
+    return (isSeq(node) ? node.items : [node]).flatMap((item, index) => {
+      const value = new Value(this.file, item as Node, `${this.label(key)}[${index}]`)
+      return value.isSection() ? value.asSection(known) : (value.string() ?? [])
+    })
+  }
+
   entries(key: string): [string, Value][] | undefined {
     const node = this.node(key)
     if (node === undefined) return undefined

@@ -30,14 +30,17 @@ function valid(text: string, environment: Record<string, string> = {}) {
   return reading.settings
 }
 
+const bundle = (rest: string) => `trust: { bundles: [ { name: a, ${rest} } ] }`
+
 test('without a file everything is on loopback with an embedded database', () => {
   const reading = readSettings(undefined, {})
   if (!reading.valid) throw new Error('the defaults are not valid')
-  const { database, listen, keys, anchors, dataHolder } = reading.settings
+  const { database, listen, keys, trust, dataHolder } = reading.settings
   expect(database).toBe('embedded')
   expect(listen.http).toEqual({ host: '127.0.0.1', port: 8080 })
   expect(listen.smtp).toEqual({ host: '127.0.0.1', port: 2525 })
-  expect([keys, anchors, dataHolder]).toEqual([[], [], undefined])
+  expect([keys, trust.anchors, trust.bundles, dataHolder]).toEqual([[], [], [], undefined])
+  expect(trust.revocation).toEqual({ mode: 'hard-fail', graceMs: 86_400_000 })
 })
 
 test('the file of the contract is read as it stands there', () => {
@@ -52,6 +55,8 @@ keys:
   - { certificate: ./secrets/ashby.pem, privateKey: env:ASHBY_KEY }
 trust:
   anchors: [ ./trust/*.pem ]
+  bundles: [ { name: patient, url: "https://bundles.example/patient.p7b", refreshEvery: 24h, signer: ./trust/signer.pem } ]
+  revocation: { mode: hard-fail, grace: 24h }
 discovery:
   dns: { servers: [ 127.0.0.1:15353 ] }
   allowPrivateAddresses: false
@@ -67,12 +72,47 @@ fhirServers:
   expect(settings.keys).toMatchObject([
     { certificate: join(folder, 'secrets/ashby.pem'), privateKey: 'k', line: 8 },
   ])
-  expect(settings.anchors).toEqual([join(folder, 'trust/*.pem')])
+  expect(settings.trust).toMatchObject({
+    anchors: [{ files: join(folder, 'trust/*.pem'), direction: 'both', policies: [] }],
+    bundles: [
+      {
+        name: 'patient',
+        url: 'https://bundles.example/patient.p7b',
+        signer: join(folder, 'trust/signer.pem'),
+        refreshEveryMs: 86_400_000,
+        removalPercentMax: 20,
+        alarmAfterMs: 7 * 86_400_000,
+      },
+    ],
+    revocation: { mode: 'hard-fail', graceMs: 86_400_000 },
+  })
   expect(settings.edge.routes).toEqual([
     { domain: 'direct.somephr.example', url: 'smtp://127.0.0.1:2626', starttls: 'required' },
   ])
   expect(settings.fhirServers).toMatchObject([{ auth: { type: 'smart-backend', key: 'the key' } }])
   expect(settings.documents.server).toBe('clinic-r4')
+})
+
+test('anchors and bundles may be for one direction, one domain, certain policies', () => {
+  const { trust } = valid(`trust:
+  anchors:
+    - ./all.pem
+    - { files: ./in/*.pem, direction: incoming, domain: Direct.Ashby.example, policies: [ "1.3.6.1.4.1.41179.0.1.2" ] }
+  bundles:
+    - { name: by-hand, direction: outgoing, removalMax: 0%, alarmAfter: 90d }
+`)
+  expect(trust.anchors).toEqual([
+    { files: join(folder, 'all.pem'), direction: 'both', policies: [] },
+    {
+      files: join(folder, 'in/*.pem'),
+      direction: 'incoming',
+      domain: 'direct.ashby.example',
+      policies: ['1.3.6.1.4.1.41179.0.1.2'],
+    },
+  ])
+  expect(trust.bundles).toMatchObject([
+    { name: 'by-hand', direction: 'outgoing', removalPercentMax: 0, alarmAfterMs: 90 * 86_400_000, line: 6 },
+  ])
 })
 
 test('every problem is told at once, with its place and a remedy', () => {
@@ -120,12 +160,19 @@ test.each([
   ['a short access key', 'access: { keys: [ { name: a, role: operator, key: env:K } ] }', /shorter than 32/],
   ['an unknown role', 'access: { keys: [ { name: a, role: boss, key: env:K } ] }', /use one of patient/],
   ['a DNS server by name', 'discovery: { dns: { servers: [ dns.example ] } }', /is not an IP address/],
-  [
-    'bundles, which are not loaded',
-    'trust: { bundles: [ { name: a, url: "https://x/" } ] }',
-    /does not load/,
-  ],
-  ['revocation, which is not checked', 'trust: { revocation: { mode: hard-fail } }', /not check revocation/],
+  ['a bundle over plain http', bundle('url: "http://x.example/a.p7b"'), /is not an https URL/],
+  ['a bundle URL with a password', bundle('url: "https://u:hunter2@x.example/"'), /has credentials/],
+  ['a bundle from two places', bundle('url: "https://x.example/", file: a.p7b'), /stands beside a url/],
+  ['a bundle every minute', bundle('file: a.p7b, refreshEvery: 1m'), /below an hour/],
+  ['a part that is none', bundle('file: a.p7b, removalMax: 0.2'), /percentage from 0% to 100%/],
+  ['more than all', bundle('file: a.p7b, removalMax: 101%'), /percentage from 0% to 100%/],
+  ['a direction that is none', bundle('file: a.p7b, direction: in'), /use one of both, incoming, outgoing/],
+  ['a policy that is none', bundle('file: a.p7b, policies: [ "1.2;3" ]'), /not an object identifier/],
+  ['a domain that is none', 'trust: { anchors: [ { files: a.pem, domain: nowhere } ] }', /is not a domain/],
+  ['anchors without files', 'trust: { anchors: [ { direction: incoming } ] }', /files is missing/],
+  ['two bundles of one name', 'trust: { bundles: [ { name: a }, { name: a } ] }', /“a” stands twice/],
+  ['a bundle name with a path', 'trust: { bundles: [ { name: ../a } ] }', /is no name/],
+  ['a revocation mode that is none', 'trust: { revocation: { mode: hard } }', /use one of hard-fail/],
   ['LDAP, which is not asked', 'discovery: { ldap: { enabled: true } }', /not look certificates up by LDAP/],
   [
     'an alias for two',
