@@ -52,6 +52,8 @@ const table = {
   },
   'discovery-unavailable': {
     class: 'transient',
+    // Given up for want of an answer, there is no certificate to use either (DCDT D12).
+    status: '5.7.31',
     advice:
       'DNS or LDAP did not answer for this domain; it is asked again. This is not the same as “no certificate”.',
   },
@@ -82,6 +84,7 @@ const table = {
   },
   'message-too-large': {
     class: 'permanent',
+    status: '5.5.0',
     advice: 'The document is larger than the configured limit for one Direct message.',
   },
   'edge-unreachable': { class: 'transient', advice: 'The next hop did not answer; it is tried again.' },
@@ -96,10 +99,12 @@ const table = {
   },
   'edge-refused': {
     class: 'permanent',
+    status: '5.5.0',
     advice: 'The next hop refused the message for good (5xx). Read its answer.',
   },
   'edge-overdue': {
     class: 'permanent',
+    status: '5.5.0',
     advice: 'The next hop did not take the message before the deadline.',
   },
   'edge-lost-after-data': {

@@ -1,7 +1,10 @@
 import { failureOf, isFailureCode } from '../domain/failure.ts'
+import { threeFacts, type Fact, type ThreeFacts } from '../domain/three-facts.ts'
+import type { Disposition } from '../domain/transmission.ts'
 import { readAttempts } from '../store/deliveries.ts'
 import type { Query } from '../store/query.ts'
-import { readOccurrences, readTransmission } from '../store/transmissions.ts'
+import { readOccurrences } from '../store/occurrences.ts'
+import { readTransmission } from '../store/transmissions.ts'
 import {
   listMessages,
   listTransmissions,
@@ -12,6 +15,7 @@ import {
   readVerdicts,
   type MessageView,
 } from '../store/views.ts'
+import { noticesIn } from './notices.ts'
 
 /** The answer to “why was it, or was it not, sent?”: sentences for a person, and the facts they come from. */
 export interface Explanation {
@@ -101,12 +105,16 @@ export async function explainTransmission(query: Query, id: string): Promise<Exp
     sentences.push(
       `The document came from ${document.source}: ${document.bytes} bytes, SHA-256 ${document.sha256}.`,
     )
-  if (transmission.submittedAt !== undefined)
-    sentences.push(`The next hop accepted it at ${time(transmission.submittedAt)}.`)
-  if (transmission.processedAt !== undefined)
-    sentences.push(`The recipient’s HISP confirmed it at ${time(transmission.processedAt)}.`)
-  if (transmission.deliveredAt !== undefined)
-    sentences.push(`Its delivery was confirmed at ${time(transmission.deliveredAt)}.`)
+  const late = notifications.flatMap(({ effect, bound, disposition, at }) =>
+    effect === 'late' && bound && disposition !== null
+      ? [{ disposition: disposition as Disposition, at }]
+      : [],
+  )
+  const knownFacts = threeFacts({ ...transmission, late })
+  sentences.push(...factSentences(knownFacts))
+  const notices = noticesIn(transmission, occurrences)
+  if (transmission.state === 'failed' && notices.length > 0)
+    sentences.push(`The failure notice to the sender’s side says ${notices.at(-1)!.status}.`)
   for (const one of notifications.filter((notification) => notification.effect !== 'moved'))
     sentences.push(
       `A notification of ${time(one.at)} (${one.disposition ?? 'no disposition'}) changed nothing: ${one.because}.`,
@@ -114,8 +122,58 @@ export async function explainTransmission(query: Query, id: string): Promise<Exp
   return {
     subject: `transmission ${id}`,
     sentences,
-    facts: { transmission, occurrences, attempts, notifications, documents },
+    facts: {
+      transmission,
+      threeFacts: knownFacts,
+      notices,
+      occurrences,
+      attempts,
+      notifications,
+      documents,
+    },
   }
+}
+
+/** Each fact in a sentence of its own; of what nothing has left for yet nothing is said. */
+function factSentences({ acceptedByNextHop, processedByHisp, delivered }: ThreeFacts): string[] {
+  const tell = (
+    { is, at, isLate }: Fact,
+    words: Readonly<Record<Exclude<Fact['is'], 'not-yet' | 'yes'>, string>> & {
+      readonly yes: string
+      readonly implied: string
+    },
+  ): string[] => {
+    if (is === 'not-yet') return []
+    if (is !== 'yes') return [words[is]]
+    if (at === undefined) return [words.implied]
+    return [`${words.yes} at ${time(at)}${isLate === true ? ', too late to count' : ''}.`]
+  }
+  return [
+    ...tell(acceptedByNextHop, {
+      yes: 'The next hop accepted it',
+      implied: 'The next hop must have accepted it, since it was answered.',
+      awaited: 'The next hop has it and has not answered.',
+      no: 'The next hop did not accept it.',
+      unknown: 'Whether the next hop accepted it is not known.',
+      'not-asked': '',
+    }),
+    ...tell(processedByHisp, {
+      yes: 'The recipient’s HISP confirmed it',
+      implied: 'The recipient’s HISP must have processed it, since it was delivered.',
+      awaited: 'Whether the recipient’s HISP processed it has not been said yet.',
+      no: 'The recipient’s HISP did not process it.',
+      unknown: 'The recipient’s HISP did not say whether it processed it.',
+      'not-asked': '',
+    }),
+    ...tell(delivered, {
+      yes: 'Its delivery was confirmed',
+      implied: 'It was delivered.',
+      awaited: 'Whether it was delivered has not been said yet.',
+      no: 'It was not delivered.',
+      unknown: 'Whether it was delivered was not said.',
+      'not-asked': 'Whether it was delivered was not asked.',
+    }),
+  ]
 }
 
 function time(at: Date): string {

@@ -60,6 +60,7 @@ export async function sealMessage(
       dataHolder: dataHolder.name,
       patientName,
       recurring: authorization.frequency.type !== 'once',
+      asksForDelivery: ready.some(({ transmission }) => transmission.deliveryRequested),
       documents: [
         {
           fileName: document.fileName,

@@ -24,6 +24,10 @@ export interface Payload {
 const fileNameCharactersMax = 255
 const documentsMax = 100
 
+/** Asks for the dispatched notification, too (Delivery Notification IG §1.3); processed is due without asking. */
+const deliveryOption =
+  'Disposition-Notification-Options: X-DIRECT-FINAL-DESTINATION-DELIVERY=optional,true\r\n'
+
 /**
  * The message a patient's system sees after decrypting (contract: The Direct message; Blue Button+ §F).
  *
@@ -39,8 +43,7 @@ export function makePayload(order: PlainOrder, random: Random): Payload {
     commonFields(order) +
     textField('Subject', order.subject) +
     field('Disposition-Notification-To', address('the sender', order.from)) +
-    // Applicability Statement, Delivery Notification IG §1.3: asks for the dispatched notification, too.
-    'Disposition-Notification-Options: X-DIRECT-FINAL-DESTINATION-DELIVERY=optional,true\r\n' +
+    (order.asksForDelivery === false ? '' : deliveryOption) +
     field('Content-Type', `multipart/mixed; boundary="${boundary}"`) +
     `\r\n--${boundary}\r\n` +
     textPart(contextText(order), 'Content-Disposition: inline\r\n') +

@@ -8,6 +8,8 @@ export interface SealOrder extends Addressing {
   readonly patientName: string
   /** The patient asked for continuous transmit: `Recurring: Yes`. */
   readonly recurring: boolean
+  /** Ask for a notification of delivery beside that of processing; asked where nothing is said. */
+  readonly asksForDelivery?: boolean
   /** Body text instead of {@link contextSentence}; one line or several, LF between them. */
   readonly contextText?: string
   /** The C-CDA first, further documents after it. */

@@ -191,7 +191,8 @@ export async function recordOccurrence(
       circumstances.detail === undefined ? null : JSON.stringify(circumstances.detail),
     ],
   )
-  if (result.outcome !== 'moved') return { advance: result, after: transmission }
+  if (result.outcome !== 'moved')
+    return { advance: result, after: await noteFact(query, transmission, occurrence, result, at) }
   const ended = isFinal(to)
   const [row] = await query<TransmissionRow>(
     `UPDATE transmission SET state = $2, held_from = $3, ambiguous = $4, on_wire = $5, changed_at = $6,
@@ -202,7 +203,9 @@ export async function recordOccurrence(
        message_id = coalesce($14, message_id), document_id = coalesce($15, document_id), trace = coalesce($16::jsonb, trace),
        authorization_version = coalesce($17, authorization_version),
        sealed_at = CASE WHEN $18 = 'sealed' THEN $6 ELSE sealed_at END,
-       first_sent_at = CASE WHEN $18 = 'handing-over' THEN coalesce(first_sent_at, $6) ELSE first_sent_at END,
+       -- The waits for answers count from here: an attempt that certainly failed does not begin them.
+       first_sent_at = CASE WHEN $18 = 'handing-over' THEN coalesce(first_sent_at, $6)
+         WHEN $18 = 'attempt-failed' AND NOT $4 THEN NULL ELSE first_sent_at END,
        submitted_at = CASE WHEN $18 = 'submitted' THEN $6 ELSE submitted_at END,
        processed_at = CASE WHEN $2 = 'processed' THEN coalesce(processed_at, $6) ELSE processed_at END,
        delivered_at = CASE WHEN $2 = 'delivered' THEN coalesce(delivered_at, $6) ELSE delivered_at END,
@@ -233,28 +236,35 @@ export async function recordOccurrence(
   return { advance: result, after: fromRow(row!) }
 }
 
+/**
+ * The next hop’s 250 and the HISP’s processed are facts of their own: where a later one overtook them they move nothing,
+ * and their moment is written down all the same.
+ */
+async function noteFact(
+  query: Query,
+  transmission: Transmission,
+  occurrence: Occurrence,
+  result: Advance,
+  at: Date,
+): Promise<Transmission> {
+  if (result.outcome !== 'recorded' || result.because !== 'already-known') return transmission
+  const column =
+    occurrence.what === 'submitted'
+      ? 'submitted_at'
+      : occurrence.what === 'notified' && occurrence.disposition === 'processed'
+        ? 'processed_at'
+        : undefined
+  if (column === undefined) return transmission
+  const [row] = await query<TransmissionRow>(
+    `UPDATE transmission SET ${column} = coalesce(${column}, $2) WHERE id = $1 RETURNING *`,
+    [transmission.id, at],
+  )
+  return fromRow(row!)
+}
+
 function describe(occurrence: Occurrence, result: Advance): string {
   const what = occurrence.what === 'notified' ? `notified-${occurrence.disposition}` : occurrence.what
   return result.outcome === 'moved' ? what : `${what} (${result.outcome})`
-}
-
-export interface OccurrenceRow {
-  readonly at: Date
-  readonly what: string
-  readonly from: string
-  readonly to: string
-  readonly code: string | null
-  readonly because: string | null
-  readonly detail: unknown
-}
-
-/** The story of one transmission, in order. */
-export function readOccurrences(query: Query, id: string): Promise<OccurrenceRow[]> {
-  return query<OccurrenceRow>(
-    `SELECT at, what, from_state AS "from", to_state AS "to", code, because, detail
-     FROM occurrence WHERE transmission_id = $1 ORDER BY ordinal`,
-    [id],
-  )
 }
 
 interface TransmissionRow {

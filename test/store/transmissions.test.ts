@@ -3,12 +3,12 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { Occurrence } from '../../src/domain/transmission.ts'
 import { unsentOfEncounter } from '../../src/store/decisions.ts'
 import { lockAuthorization, markRevoked } from '../../src/store/authorizations.ts'
+import { readOccurrences } from '../../src/store/occurrences.ts'
 import { inTransaction, queryOf, type Query } from '../../src/store/query.ts'
 import { withStepLock } from '../../src/store/step-lock.ts'
 import {
   insertTransmissions,
   lockTransmission,
-  readOccurrences,
   readTransmission,
   readTransmissions,
   recordOccurrence,
