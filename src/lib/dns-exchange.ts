@@ -10,6 +10,14 @@ const ednsUdpBytes = 1232
 /** A TCP message has a 16-bit length (RFC 1035 §4.2.2). */
 const messageBytesMax = 65_535
 
+/** What discovery asks for: certificates (RFC 4398) and directories (RFC 2782). */
+export type RecordType = 'CERT' | 'SRV'
+
+interface Asked {
+  readonly name: string
+  readonly type: RecordType
+}
+
 export interface Patience {
   readonly timeoutMs: number
   readonly attempts: number
@@ -25,13 +33,14 @@ export interface Reply {
 /** The first definite reply (NOERROR, NXDOMAIN) of any server, or why there is none. */
 export async function askAround(
   name: string,
+  type: RecordType,
   servers: readonly Server[],
   patience: Patience,
 ): Promise<Reply | string> {
   let because = 'no server was asked'
   for (let round = 0; round < patience.attempts; round++)
     for (const server of servers) {
-      const reply = await ask(name, server, patience)
+      const reply = await ask({ name, type }, server, patience)
       if (typeof reply !== 'string') return reply
       because = `${server.text}: ${reply}`
       if (patience.signal.aborted) return `given up; last, ${because}`
@@ -39,13 +48,13 @@ export async function askAround(
   return because
 }
 
-async function ask(name: string, server: Server, patience: Patience): Promise<Reply | string> {
+async function ask(asked: Asked, server: Server, patience: Patience): Promise<Reply | string> {
   let edns = true
   for (;;) {
-    const overUdp = await exchange(name, server, patience, 'udp', edns)
+    const overUdp = await exchange(asked, server, patience, 'udp', edns)
     if (typeof overUdp === 'string') return overUdp
     const cut = overUdp.flag_tc
-    const message = cut ? await exchange(name, server, patience, 'tcp', edns) : overUdp
+    const message = cut ? await exchange(asked, server, patience, 'tcp', edns) : overUdp
     if (typeof message === 'string')
       return `the answer was cut (UDP) and could not be had over TCP: ${message}`
     const rcode = rcodeOf(message)
@@ -87,7 +96,7 @@ function isReferral(message: packet.DecodedPacket): boolean {
 
 /** One question and its answer, or why there was none. Never rejects. */
 function exchange(
-  name: string,
+  asked: Asked,
   server: Server,
   patience: Patience,
   via: 'udp' | 'tcp',
@@ -98,7 +107,7 @@ function exchange(
     type: 'query',
     id,
     flags: packet.RECURSION_DESIRED,
-    questions: [{ type: 'CERT', class: 'IN', name }],
+    questions: [{ type: asked.type, class: 'IN', name: asked.name }],
     additionals: edns
       ? [
           {
@@ -134,7 +143,7 @@ function exchange(
     const failed = (error: Error & { code?: string }) =>
       settle(`${error.code ?? error.message} (${via.toUpperCase()})`)
     const heard = (bytes: Buffer) => {
-      const message = readMessage(bytes, id, name)
+      const message = readMessage(bytes, id, asked)
       if (typeof message !== 'string') settle(message)
       else odd = `only unusable answers came: ${message}`
     }
@@ -193,7 +202,7 @@ function askOverTcp(
 }
 
 /** The message when it answers this question; else what is wrong with it. */
-function readMessage(bytes: Buffer, id: number, name: string): packet.DecodedPacket | string {
+function readMessage(bytes: Buffer, id: number, asked: Asked): packet.DecodedPacket | string {
   if (bytes.length < 12 || bytes.readUInt16BE(0) !== id) return 'another id'
   let message: packet.DecodedPacket
   try {
@@ -207,9 +216,9 @@ function readMessage(bytes: Buffer, id: number, name: string): packet.DecodedPac
   if (question === undefined) return rcodeOf(message) === 1 ? message : 'the question is not repeated'
   if (
     more.length > 0 ||
-    question.type !== 'CERT' ||
+    question.type !== asked.type ||
     question.class !== 'IN' ||
-    spelled(question.name) !== name
+    spelled(question.name) !== asked.name
   )
     return 'another question'
   return message
