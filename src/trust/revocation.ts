@@ -46,8 +46,10 @@ export interface RevocationOptions {
   readonly nonce?: () => Buffer
 }
 
-/** Places one certificate may send us to, for each of lists, deltas and responders. */
-const placesMax = 4
+/** Places one certificate may send us to, for each of lists, deltas and responders, whatever it names. */
+const placesMax = 6
+const deltaPlacesMax = 2
+const reasonsShownMax = 8
 
 type Good = Extract<RevocationStatus, { status: 'good' }>
 type Revoked = Extract<RevocationStatus, { status: 'revoked' }>
@@ -79,7 +81,7 @@ export function makeRevocation(options: RevocationOptions): RevocationCheck {
     const byReply = await askResponders(certificate, issuer, pool, at)
     const found = byReply.found ?? byList.stale ?? byReply.stale
     if (found !== undefined) return found
-    const because = [...byList.because, ...byReply.because].join('; ')
+    const because = [...byList.because, ...byReply.because].slice(0, reasonsShownMax).join('; ')
     return { status: 'unknown', because, ...(mode === 'soft-fail' ? { isTolerated: true } : {}) }
   }
 
@@ -88,8 +90,9 @@ export function makeRevocation(options: RevocationOptions): RevocationCheck {
     const because: string[] = []
     const good: Good[] = []
     let reasonsLeft = allReasons
+    const visit = { placesLeft: placesMax, because }
     for (const point of certificate.crlDistributionPoints) {
-      const { answer, source } = await askPoint(point, certificate, issuer, at, because)
+      const { answer, source } = await askPoint(point, certificate, issuer, at, visit)
       if (answer?.says === 'revoked') {
         const { entry } = answer
         const reason = entry.reason === undefined ? {} : { reason: entry.reason }
@@ -113,12 +116,13 @@ export function makeRevocation(options: RevocationOptions): RevocationCheck {
     certificate: Certificate,
     issuer: Certificate,
     at: Date,
-    because: string[],
+    visit: Visit,
   ): Promise<{ answer?: CrlAnswer; source: string }> {
+    const { because } = visit
     let stale: { answer: CrlAnswer; source: string } | undefined
     const urls = urlsOf(point)
     if (urls.length === 0) because.push('a distribution point without a URL')
-    for (const url of placesOf(urls, because)) {
+    for (const url of placesOf(urls, visit)) {
       const held = await crlAt(url, issuer, at)
       if (held.crl === undefined) {
         because.push(`${shown(url)}: ${held.because}`)
@@ -140,7 +144,7 @@ export function makeRevocation(options: RevocationOptions): RevocationCheck {
 
   /** Deltas bring news early; without them the complete list says what it says until its own time is over (§6.3.3). */
   async function deltaOf(points: readonly DistributionPoint[], issuer: Certificate, at: Date) {
-    for (const url of placesOf(points.flatMap(urlsOf), [])) {
+    for (const url of placesOf(points.flatMap(urlsOf), { placesLeft: deltaPlacesMax, because: [] })) {
       const { crl } = await crlAt(url, issuer, at)
       if (crl !== undefined) return crl
     }
@@ -155,7 +159,7 @@ export function makeRevocation(options: RevocationOptions): RevocationCheck {
   ): Promise<Finding> {
     const because: string[] = []
     let stale: Good | undefined
-    for (const url of placesOf(certificate.authorityInfoAccess.ocsp, because)) {
+    for (const url of placesOf(certificate.authorityInfoAccess.ocsp, { placesLeft: placesMax, because })) {
       const { answer, because: silence } = await answerOf(url, certificate, issuer, pool, at)
       if (silence !== undefined) because.push(`${shown(url)}: ${silence}`)
       if (answer === undefined) continue
@@ -213,15 +217,22 @@ function urlsOf({ name }: DistributionPoint): string[] {
   return name?.kind === 'full' ? name.names.flatMap((one) => (one.kind === 'uri' ? [one.text] : [])) : []
 }
 
+/** What one certificate may still cost, and what was in vain. */
+interface Visit {
+  placesLeft: number
+  readonly because: string[]
+}
+
 /** Those that may be asked, each once; of the others is said why not. */
-function placesOf(urls: readonly string[], because: string[]): string[] {
-  const places: string[] = []
+function* placesOf(urls: readonly string[], visit: Visit): Generator<string, void, undefined> {
   for (const url of new Set(urls)) {
-    if (!/^https?:\/\//i.test(url)) because.push(`${shown(url)}: only http and https are asked`)
-    else if (places.length < placesMax) places.push(url)
-    else because.push(`${shown(url)}: not asked, since ${placesMax} places are enough`)
+    if (!/^https?:\/\//i.test(url)) visit.because.push(`${shown(url)}: only http and https are asked`)
+    else if (visit.placesLeft-- > 0) yield url
+    else {
+      if (visit.placesLeft === -1) visit.because.push(`others were not asked: ${placesMax} places are enough`)
+      return
+    }
   }
-  return places
 }
 
 /** URLs stand in certificates that somebody else wrote. */
