@@ -113,7 +113,9 @@ function signerOf(reply: OcspReply, { issuer, pool, at }: OcspQuestion): Signer 
     ...enclosed.flatMap((reading) => (reading.readable ? [reading.certificate] : [])),
     ...pool.filter(({ extendedKeyUsage }) => extendedKeyUsage?.includes(ocspSigning)),
   ]
-  for (const candidate of candidates.filter(isNamed)) {
+  for (const candidate of candidates) {
+    // A key that cannot be read has no hash to be named by.
+    if (candidate.publicKey.kind === 'unsupported' || !isNamed(candidate)) continue
     const flaw = delegateFlaw(candidate, issuer, at)
     if (flaw === undefined && isSignedBy(reply, candidate)) return { delegate: candidate }
     because = flaw ?? `its reply is not signed by “${candidate.subject.text}”, whom it names`
