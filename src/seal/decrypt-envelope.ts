@@ -1,4 +1,5 @@
 import { createDecipheriv, randomBytes, type DecipherGCM } from 'node:crypto'
+import { toDer } from '../lib/ber.ts'
 import {
   der,
   derChildren,
@@ -152,7 +153,7 @@ function readContent(
   if (iv.length < 12 || iv.length > 16 || tagLength < 12 || tagLength > 16 || tag.length !== tagLength)
     return refused('malformed', 'its GCM nonce or tag has an odd length')
   // RFC 5083 §2.2: what is authenticated besides is the attributes as a SET OF.
-  const additional = attributes ? { additional: der(0x31, derContent(attributes)) } : {}
+  const additional = attributes ? { additional: toDer(der(0x31, derContent(attributes))) } : {}
   return { cipher, iv, pieces, place: derContent(encrypted), tag, ...additional }
 }
 

@@ -1,9 +1,9 @@
+import { toDer } from '../lib/ber.ts'
 import {
   der,
   derChildren,
   derContent,
   DerError,
-  derOctets,
   derOidText,
   derRaw,
   derSetOf,
@@ -13,8 +13,6 @@ import {
 
 /** Attributes in one SignerInfo; writers use four to eight. */
 const attributesMax = 100
-/** Levels inside one attribute, in its DER. */
-const depthMax = 20
 
 /** The signed attributes of a SignerInfo (RFC 5652 §5.3). */
 export interface SignedAttributes {
@@ -45,7 +43,7 @@ export function readSignedAttributes(attributes: DerValue): SignedAttributes {
       // RFC 5652 §5.4 signs the DER of the SET OF, however the message writes it.
       derSetOf(
         0x31,
-        members.map((one) => derOf(one, 0)),
+        members.map((one) => toDer(derRaw(one))),
       ),
       // QUIRK: some writers sign their own order, which then stands in the message.
       der(0x31, derContent(attributes)),
@@ -56,13 +54,4 @@ export function readSignedAttributes(attributes: DerValue): SignedAttributes {
 
 function distinct(candidates: readonly Buffer[]): Buffer[] {
   return candidates.filter((one, index) => candidates.findIndex((other) => other.equals(one)) === index)
-}
-
-/** The DER of a BER value, as far as attributes need it: lengths, pieces of octet strings, order of sets. */
-function derOf(value: DerValue, depth: number): Buffer {
-  if (depth > depthMax) throw new DerError('nested too deeply', value.start)
-  if (!value.constructed) return der(value.tag, derContent(value))
-  if (value.tag === 0x24) return der(0x04, derOctets(value))
-  const members = derChildren(value).map((one) => derOf(one, depth + 1))
-  return value.tag === 0x31 ? derSetOf(0x31, members) : der(value.tag, ...members)
 }
