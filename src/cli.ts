@@ -55,6 +55,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'decrypt and verify a Direct message with our keys',
     load: async () => (await import('./commands/open.ts')).open,
   },
+  inbox: {
+    summary: 'messages that others sent us, and what we answered',
+    load: async () => (await import('./commands/inbox.ts')).inbox,
+  },
   retry: {
     summary: 'try a failed transmission again',
     load: async () => (await import('./commands/operate.ts')).retry,

@@ -184,6 +184,7 @@ export async function startEngine(
       now,
       aliases: authorities,
       deliveryRequested: tracking.requestDelivery,
+      ourAddress: settings.dataHolder?.address.text,
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels: () => listeners?.views() ?? [],
       unready: async () => [...(await unreadyDatabase(dataSource)), ...(listeners?.problems ?? [])],

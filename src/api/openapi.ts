@@ -1,5 +1,5 @@
 import { transmissionStates } from '../domain/transmission.ts'
-import { triggerKinds } from '../domain/trigger-event.ts'
+import { ref, schemas } from './openapi-schemas.ts'
 
 const problem = {
   description: 'What is wrong, and what to do',
@@ -14,7 +14,10 @@ const answer = (description: string, schema: object) => ({
   description,
   content: { 'application/json': { schema } },
 })
-const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
+const mail = (description: string) => ({
+  description,
+  content: { 'message/rfc822': { schema: { type: 'string', format: 'binary' } } },
+})
 const listOf = (name: string) => ({
   type: 'object',
   properties: {
@@ -110,6 +113,13 @@ export const description = {
         responses: { '200': answer('', ref('Transmission')), ...refused },
       },
     },
+    '/api/v1/transmissions/{id}/notice': {
+      get: {
+        summary: 'Its newest failure as a delivery status notification (RFC 3464)',
+        parameters: [id],
+        responses: { '200': mail('The notice'), ...refused },
+      },
+    },
     ...Object.fromEntries(
       [
         ['retry', 'Try a failed transmission again; the authorization is judged again'],
@@ -176,6 +186,42 @@ export const description = {
         responses: { '200': answer('', { type: 'object' }), ...refused },
       },
     },
+    '/api/v1/inbox': {
+      get: {
+        summary:
+          'Messages that others sent us and that are no notifications; their content is not in the list',
+        parameters: page,
+        responses: { '200': answer('Newest first', listOf('InboxMessage')), ...refused },
+      },
+    },
+    '/api/v1/inbox/{id}': {
+      get: {
+        summary: 'One of them, with what we answered',
+        parameters: [id],
+        responses: { '200': answer('', ref('InboxMessage')), ...refused },
+      },
+    },
+    '/api/v1/inbox/{id}/raw': {
+      get: {
+        summary: 'The message itself, decrypted; reading it is audited',
+        parameters: [id],
+        responses: { '200': mail('The message'), ...refused },
+      },
+    },
+    '/api/v1/inbox/ignored': {
+      get: {
+        summary: 'Mail that was answered by silence, with the reason that the sender was not told',
+        parameters: page,
+        responses: { '200': answer('Newest first', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/inbox/ignored/{id}/raw': {
+      get: {
+        summary: 'That mail as it came; reading it is audited',
+        parameters: [id],
+        responses: { '200': mail('The mail'), ...refused },
+      },
+    },
     '/api/v1/channels': {
       get: {
         summary: 'Channels as they run',
@@ -206,126 +252,6 @@ export const description = {
   },
   components: {
     securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
-    schemas: {
-      Problem: {
-        type: 'object',
-        description: 'RFC 9457',
-        properties: {
-          status: { type: 'integer' },
-          title: { type: 'string' },
-          detail: { type: 'string' },
-          errors: {
-            type: 'array',
-            items: {
-              type: 'object',
-              properties: {
-                where: { type: 'string', description: 'JSON Pointer' },
-                what: { type: 'string' },
-              },
-            },
-          },
-        },
-      },
-      Patient: {
-        type: 'object',
-        required: ['identifiers', 'family', 'birthDate'],
-        properties: {
-          identifiers: {
-            type: 'array',
-            minItems: 1,
-            items: {
-              type: 'object',
-              required: ['system', 'value'],
-              properties: {
-                system: {
-                  type: 'string',
-                  description: 'urn:oid:… or another URI, or an alias of the settings',
-                },
-                value: { type: 'string' },
-                type: { type: 'string', description: 'HL7 table 0203' },
-              },
-            },
-          },
-          family: { type: 'string' },
-          given: { type: 'string' },
-          previousFamilies: { type: 'array', items: { type: 'string' } },
-          birthDate: { type: 'string', format: 'date' },
-        },
-      },
-      AuthorizationRequest: {
-        type: 'object',
-        required: ['patient', 'destinations', 'identityAssurance'],
-        properties: {
-          patient: ref('Patient'),
-          destinations: {
-            type: 'array',
-            minItems: 1,
-            maxItems: 20,
-            items: { type: 'string', description: 'Direct address' },
-          },
-          frequency: {
-            type: 'string',
-            description: 'once | continuous',
-            default: 'continuous',
-          },
-          triggers: { type: 'array', items: { enum: triggerKinds } },
-          validFrom: { type: 'string', format: 'date-time' },
-          validUntil: { type: 'string', format: 'date-time' },
-          sensitiveData: { enum: ['excluded', 'included'], default: 'excluded' },
-          identityAssurance: {
-            type: 'object',
-            required: ['method', 'verifiedBy'],
-            properties: {
-              method: { enum: ['portal-login', 'in-person', 'known-to-provider', 'written', 'oral'] },
-              verifiedBy: { type: 'string' },
-              verifiedAt: { type: 'string', format: 'date-time' },
-            },
-          },
-          evidence: { type: 'string', description: 'Where the signed request can be found' },
-        },
-      },
-      AuthorizationChange: {
-        type: 'object',
-        minProperties: 1,
-        properties: {
-          destinations: { type: 'array', items: { type: 'string' } },
-          frequency: { type: 'string' },
-          triggers: { type: 'array', items: { enum: triggerKinds } },
-          validUntil: { type: ['string', 'null'] },
-          sensitiveData: { enum: ['excluded', 'included'] },
-        },
-      },
-      Authorization: {
-        allOf: [
-          ref('AuthorizationRequest'),
-          {
-            type: 'object',
-            properties: {
-              id: { type: 'string' },
-              version: { type: 'integer' },
-              status: { enum: ['active', 'revoked'] },
-              revokedAt: { type: ['string', 'null'] },
-            },
-          },
-        ],
-      },
-      Transmission: {
-        type: 'object',
-        properties: {
-          id: { type: 'string' },
-          authorizationId: { type: 'string' },
-          destination: { type: 'string' },
-          cause: { type: 'string' },
-          state: { enum: transmissionStates },
-          ambiguous: { type: 'boolean' },
-          code: { type: ['string', 'null'] },
-          because: { type: ['string', 'null'] },
-          messageId: { type: ['string', 'null'] },
-          submittedAt: { type: ['string', 'null'] },
-          processedAt: { type: ['string', 'null'] },
-          deliveredAt: { type: ['string', 'null'] },
-        },
-      },
-    },
+    schemas,
   },
 } as const

@@ -1,18 +1,18 @@
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
 import type { Log } from '../lib/log.ts'
-import type { OperatePorts } from '../pipeline/operate.ts'
 import { identify, type AccessRules } from './access.ts'
 import { auditRoutes } from './audit.ts'
 import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
 import { channelRoutes, type ChannelView } from './channels.ts'
+import { inboxRoutes } from './inbox.ts'
 import { description } from './openapi.ts'
 import { fragmentRoutes, messageRoutes } from './messages.ts'
 import { operationRoutes, type OperationPorts } from './operations.ts'
 import { failures, notFound } from './problem.ts'
-import { transmissionRoutes } from './transmissions.ts'
+import { transmissionRoutes, type TransmissionPorts } from './transmissions.ts'
 
-export interface ApiPorts extends AuthorizationPorts, OperatePorts, OperationPorts {
+export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, OperationPorts {
   readonly access: AccessRules
   readonly channels: () => readonly ChannelView[]
   readonly log: Log
@@ -46,6 +46,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/transmissions', transmissionRoutes(ports))
   v1.use('/messages', messageRoutes(ports))
   v1.use('/fragments', fragmentRoutes(ports))
+  v1.use('/inbox', inboxRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))
   v1.use('/channels', channelRoutes(ports.channels))
   app.use('/api/v1', v1)

@@ -1,6 +1,7 @@
 import { Router } from 'express'
 import { transmissionStates } from '../domain/transmission.ts'
 import { explainTransmission } from '../pipeline/explain.ts'
+import { noticeDocument } from '../pipeline/notices.ts'
 import { operate, type OperatePorts, type OperatorAction } from '../pipeline/operate.ts'
 import { queryOf } from '../store/query.ts'
 import { listTransmissions } from '../store/views.ts'
@@ -8,8 +9,13 @@ import { callerFor, only } from './access.ts'
 import { optionalNumberIn, optionalUuidIn, pageOf, reasonIn, textIn, uuidIn } from './parameters.ts'
 import { Answer } from './problem.ts'
 
+export interface TransmissionPorts extends OperatePorts {
+  /** Our Direct address, to which failure notices are written; undefined where none is configured. */
+  readonly ourAddress: string | undefined
+}
+
 /** What became of the triggers: transmissions with their story, and what an operator may do about one. */
-export function transmissionRoutes(ports: OperatePorts): Router {
+export function transmissionRoutes(ports: TransmissionPorts): Router {
   const router = Router()
   const query = queryOf(ports.dataSource)
 
@@ -36,6 +42,15 @@ export function transmissionRoutes(ports: OperatePorts): Router {
     if (explanation === undefined) throw new Answer({ status: 404, title: 'There is no such transmission' })
     const { transmission, ...rest } = explanation.facts
     response.json({ ...(transmission as object), ...rest, explanation: explanation.sentences })
+  })
+
+  router.get('/:id/notice', only('provider', 'operator', 'auditor'), async (request, response) => {
+    const id = uuidIn(request, 'id')
+    const notice =
+      ports.ourAddress === undefined ? undefined : await noticeDocument(query, id, ports.ourAddress)
+    if (notice === undefined)
+      throw new Answer({ status: 404, title: 'There is no such transmission, or it never failed' })
+    response.set('content-type', 'message/rfc822').send(notice)
   })
 
   for (const action of ['retry', 'release', 'withdraw'] as const satisfies readonly OperatorAction[])

@@ -9,6 +9,7 @@ import { open as openMessage, type OpenedMessage, type SignerReport } from '../s
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
 import { Findings, print, printJson, settingsFor, theOne, type Call, type Command } from './command.ts'
+import { partInWords, shown } from './shown.ts'
 
 export const open: Command = {
   usage: `bluepost open FILE.eml
@@ -181,8 +182,6 @@ interface Report {
   }[]
 }
 
-const shownCharactersMax = 2000
-
 function inWords(report: Report, parts: readonly MimePart[]): string[] {
   const lines = Object.entries(report.headers).map(([name, value]) => `${name}: ${shown(value ?? '–')}`)
   lines.push(
@@ -195,20 +194,10 @@ function inWords(report: Report, parts: readonly MimePart[]): string[] {
       `Signed by ${shown(subject ?? 'somebody whose certificate is missing')} (${digest}): ${verdict}${because === null ? '' : `: ${shown(because)}`}`,
     )
   }
-  for (const [index, { mediaType, fileName, content }] of parts.entries()) {
-    const { bytes, sha256, savedAs } = report.parts[index]!
-    lines.push(
-      '',
-      `Part ${index + 1}: ${shown(mediaType)}${fileName === undefined ? '' : ` “${shown(fileName)}”`}, ${bytes} bytes, SHA-256 ${sha256}${savedAs === undefined ? '' : `, saved as ${savedAs}`}`,
-    )
-    if (mediaType === 'text/plain')
-      for (const line of content.toString('utf8').slice(0, shownCharactersMax).trimEnd().split(/\r?\n/))
-        lines.push(`  ${shown(line)}`)
+  for (const [index, part] of parts.entries()) {
+    const { sha256, savedAs } = report.parts[index]!
+    const more = `, SHA-256 ${sha256}${savedAs === undefined ? '' : `, saved as ${savedAs}`}`
+    lines.push('', ...partInWords(part, index + 1, more))
   }
   return lines
-}
-
-/** A terminal obeys control characters, whoever sent them. */
-function shown(text: string): string {
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '�')
 }

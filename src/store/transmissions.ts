@@ -203,11 +203,11 @@ export async function recordOccurrence(
        message_id = coalesce($14, message_id), document_id = coalesce($15, document_id), trace = coalesce($16::jsonb, trace),
        authorization_version = coalesce($17, authorization_version),
        sealed_at = CASE WHEN $18 = 'sealed' THEN $6 ELSE sealed_at END,
-       -- The waits for answers count from here: an attempt that certainly failed does not begin them.
+       -- The waits for answers count from here: an attempt that certainly failed does not begin them, and a retry begins anew.
        first_sent_at = CASE WHEN $18 = 'handing-over' THEN coalesce(first_sent_at, $6)
-         WHEN $18 = 'attempt-failed' AND NOT $4 THEN NULL ELSE first_sent_at END,
-       submitted_at = CASE WHEN $18 = 'submitted' THEN $6 ELSE submitted_at END,
-       processed_at = CASE WHEN $2 = 'processed' THEN coalesce(processed_at, $6) ELSE processed_at END,
+         WHEN $18 = 'retried' OR ($18 = 'attempt-failed' AND NOT $4) THEN NULL ELSE first_sent_at END,
+       submitted_at = CASE WHEN $18 = 'submitted' THEN $6 WHEN $18 <> 'retried' THEN submitted_at END,
+       processed_at = CASE WHEN $2 = 'processed' THEN coalesce(processed_at, $6) WHEN $18 <> 'retried' THEN processed_at END,
        delivered_at = CASE WHEN $2 = 'delivered' THEN coalesce(delivered_at, $6) ELSE delivered_at END,
        ended_at = CASE WHEN $19 THEN $6 END
      WHERE id = $1 RETURNING *`,

@@ -48,6 +48,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     now: () => new Date(),
     aliases: new Map(),
     deliveryRequested: true,
+    ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
     channels: () => [],
     unready: async () => unready,
