@@ -33,6 +33,8 @@ export type AuditAction =
   | 'inbox-read'
   | 'inbox-answered'
   | 'message-replayed'
+  | 'trust-bundle-changed'
+  | 'trust-bundle-held'
   | 'engine-started'
   | 'engine-stopped'
 

@@ -58,7 +58,7 @@ function readPssParameters(parameters: DerValue | undefined): SignatureAlgorithm
   const mask = maskWith === undefined ? undefined : strictMembers(maskWith)[0]
   const [maskId, maskHash] = mask === undefined ? [] : strictMembers(mask)
   if (maskId === undefined || derOidText(maskId) !== '1.2.840.113549.1.1.8') return undefined
-  if (hash === undefined || maskHash === undefined || digestOfIdentifier(maskHash) !== hash) return undefined
+  if (hash === undefined || maskHash === undefined || readDigestAlgorithm(maskHash) !== hash) return undefined
   const salt = byTag.get(0xa2)
   const saltNumber = salt === undefined ? undefined : strictMembers(salt)[0]
   const saltOctets = saltNumber === undefined ? 20 : derNumber(saltNumber, 'saltLength')
@@ -68,10 +68,11 @@ function readPssParameters(parameters: DerValue | undefined): SignatureAlgorithm
 
 function digestOf(tagged: DerValue | undefined): Digest | undefined {
   const identifier = tagged === undefined ? undefined : strictMembers(tagged)[0]
-  return identifier === undefined ? undefined : digestOfIdentifier(identifier)
+  return identifier === undefined ? undefined : readDigestAlgorithm(identifier)
 }
 
-function digestOfIdentifier(identifier: DerValue): Digest | undefined {
+/** Undefined: a digest that nobody here knows. */
+export function readDigestAlgorithm(identifier: DerValue): Digest | undefined {
   const [id] = strictMembers(identifier)
   return id === undefined ? undefined : digests[derOidText(id)]
 }
