@@ -47,9 +47,12 @@ const certificateIssuer = Buffer.from('551d1d', 'hex')
 /** Octets of a serial number (§4.1.2.2: 20), and one for whoever counts the sign extra. */
 const serialOctetsMax = 127
 
+/** SEQUENCE, serial number and time of the shortest entry: nothing in a list is smaller. */
+const entryOctetsMin = 20
+
 /**
- * Walks over every entry once and remembers where each serial number is: 4 bytes a slot, two slots an entry. Nothing is
- * made of an entry before somebody asks for it.
+ * Walks over every entry once and remembers where each serial number is, 4 bytes a slot. Nothing is made of an entry before
+ * somebody asks for it.
  *
  * Serial numbers that collide in the index would cost time, and the authority chooses them: index only lists whose
  * signature was verified.
@@ -65,18 +68,22 @@ export function indexEntries(crl: {
   if (crl.entries === undefined) return { count: 0, find: () => [] }
   const { source, contentStart, contentEnd } = crl.entries
   const isIndirect = crl.issuingPoint?.isIndirect === true
-  const starts: number[] = []
   // Where the entries of another issuer begin: it counts until the next one is named (§5.3.3).
   const issuers: { readonly from: number; readonly comparables: readonly string[] }[] = [
     { from: contentStart, comparables: [crl.issuer.comparable] },
   ]
-  for (let at = contentStart; at < contentEnd;) {
+  const entriesMax = Math.ceil((contentEnd - contentStart) / entryOctetsMin)
+  const slots = new Int32Array(1 << Math.ceil(Math.log2(entriesMax * 2 + 2)))
+  const mask = slots.length - 1
+  let count = 0
+  for (let at = contentStart; at < contentEnd; count++) {
     const entry = headOf(source, at, contentEnd, 0x30)
     const serial = headOf(source, entry.start, entry.end, 0x02)
     if (serial.end === serial.start || serial.end - serial.start > serialOctetsMax)
       throw new DerError('a serial number that is out of range', at)
     const date = headOf(source, serial.end, entry.end)
-    if (date.end < entry.end) {
+    if (entry.end - at < entryOctetsMin) throw new DerError('an entry without a time', at)
+    if (date.end < entry.end && !isReasonAlone(source, date.end, entry.end)) {
       const extensions = headOf(source, date.end, entry.end, 0x30)
       if (extensions.end !== entry.end) throw new DerError('something follows an entry', extensions.end)
       const named = walkExtensions(source, extensions.start, extensions.end)
@@ -85,38 +92,22 @@ export function indexEntries(crl: {
         issuers.push({ from: at, comparables: named })
       }
     }
-    starts.push(at)
+    let slot = hashOf(source, serial.start, serial.end) & mask
+    while (slots[slot] !== 0) slot = (slot + 1) & mask
+    slots[slot] = at
     at = entry.end
   }
 
-  const slots = new Int32Array(1 << Math.ceil(Math.log2(starts.length * 2 + 2)))
-  const mask = slots.length - 1
-  const serialAt = (start: number) => {
-    const { start: from, end } = headOf(
-      source,
-      headOf(source, start, contentEnd, 0x30).start,
-      contentEnd,
-      0x02,
-    )
-    return { from, end }
-  }
-  for (const [number, start] of starts.entries()) {
-    const { from, end } = serialAt(start)
-    let slot = hashOf(source, from, end) & mask
-    while (slots[slot] !== 0) slot = (slot + 1) & mask
-    slots[slot] = number + 1
-  }
   const issuersAt = (start: number) => issuers.findLast(({ from }) => from <= start)!.comparables
-
   return {
-    count: starts.length,
+    count,
     find(serialNumber, issuer) {
       const wanted = Buffer.from(serialNumber, 'hex')
       const found: CrlEntry[] = []
       for (let slot = hashOf(wanted, 0, wanted.length) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-        const start = starts[slots[slot]! - 1]!
-        const { from, end } = serialAt(start)
-        if (source.compare(wanted, 0, wanted.length, from, end) !== 0) continue
+        const start = slots[slot]!
+        const serial = headOf(source, headOf(source, start, contentEnd, 0x30).start, contentEnd, 0x02)
+        if (source.compare(wanted, 0, wanted.length, serial.start, serial.end) !== 0) continue
         if (issuersAt(start).includes(issuer.comparable)) found.push(readEntry(source, start, contentEnd))
       }
       return found
@@ -125,23 +116,31 @@ export function indexEntries(crl: {
 }
 
 /** Where the content of the value at `at` lies; its length as DER asks. Written out, since it runs for every entry. */
-function headOf(source: Buffer, at: number, limit: number, tag?: number): { start: number; end: number } {
+function headOf(
+  source: Buffer,
+  at: number,
+  limit: number,
+  tag = source[at]!,
+): { start: number; end: number } {
   if (at + 2 > limit) throw new DerError('an entry is cut off', at)
-  if (tag !== undefined && source[at] !== tag) throw new DerError('an entry is malformed', at)
+  if (source[at] !== tag) throw new DerError('an entry is malformed', at)
   const first = source[at + 1]!
-  let start = at + 2
-  let length = first
-  if (first >= 0x80) {
-    const octets = first & 0x7f
-    if (octets < 1 || octets > 4 || start + octets > limit)
-      throw new DerError('a length that DER does not have', at)
-    length = source.readUIntBE(start, octets)
-    start += octets
-    if (length < 0x80 || length < 256 ** (octets - 1))
-      throw new DerError('a length in more octets than needed', at)
+  if (first < 0x80) {
+    const end = at + 2 + first
+    if (end > limit) throw new DerError('an entry is longer than what holds it', at)
+    return { start: at + 2, end }
   }
-  if (length > limit - start) throw new DerError('an entry is longer than what holds it', at)
-  return { start, end: start + length }
+  const { contentStart, contentEnd } = strictly(readDer(source, at, limit))
+  return { start: contentStart, end: contentEnd }
+}
+
+/** What most entries have, and nothing else: SEQUENCE { SEQUENCE { reasonCode, OCTET STRING { ENUMERATED } } }. */
+const reasonAlone = Buffer.from('300c300a0603551d1504030a01', 'hex')
+
+function isReasonAlone(source: Buffer, at: number, end: number): boolean {
+  if (end - at !== reasonAlone.length + 1) return false
+  for (let n = 0; n < reasonAlone.length; n++) if (source[at + n] !== reasonAlone[n]) return false
+  return true
 }
 
 /** Refuses what is critical and unknown; returns the issuers that a certificateIssuer names. */

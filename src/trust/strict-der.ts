@@ -9,7 +9,8 @@ export function strictMembers(value: DerValue): DerValue[] {
 export function strictly(value: DerValue): DerValue {
   if (value.indefinite) throw new DerError('an indefinite length, which DER does not have', value.start)
   const length = value.contentEnd - value.contentStart
-  const lengthOctets = length < 0x80 ? 1 : length < 0x100 ? 2 : length < 0x10000 ? 3 : 4
+  const lengthOctets =
+    length < 0x80 ? 1 : length < 0x100 ? 2 : length < 0x10000 ? 3 : length < 0x1000000 ? 4 : 5
   if (value.contentStart - value.start !== 1 + lengthOctets)
     throw new DerError('a length in more octets than needed', value.start)
   return value

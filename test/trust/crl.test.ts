@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { readCrl, verifyCrl } from '../../src/trust/crl.ts'
-import { makeCrl, serialOf } from '../pki/crl.ts'
+import { extension, makeCrl, serialOf } from '../pki/crl.ts'
+import { octetString } from '../pki/der.ts'
 import { makeRoot } from '../pki/pki.ts'
 import { aCertificate, ago, ahead, at, crlUrl, dayMs, hourMs, otherUrl } from '../pki/revocations/crl-case.ts'
 import { everyCrl } from '../pki/revocations/every-crl.ts'
@@ -135,6 +136,21 @@ test('in a list of 100,000 entries the first, the last and the middle one are fo
     expect(find(serials[n]!)).toEqual([{ revokedAt, reason: 'superseded' }])
   expect(find(serials[0]! + 1n)).toEqual([])
   expect(find(serialOf(leaf.certificate))).toEqual([])
+})
+
+test('a list of more than 16 MiB, whose length takes a fourth octet, is read; one of more than 20 MiB is not', () => {
+  const issuer = makeRoot({ keyType: 'ec256' })
+  const list = (megabytes: number) =>
+    makeCrl(issuer, {
+      extensions: [
+        extension('1.3.6.1.4.1.99999.1', false, octetString(Buffer.alloc(megabytes * 1024 * 1024))),
+      ],
+    })
+  expect(readCrl(list(17))).toMatchObject({ readable: true })
+  expect(readCrl(list(20))).toMatchObject({
+    readable: false,
+    because: expect.stringContaining('20971520 octets'),
+  })
 })
 
 test('a list in PEM is read as well', async () => {
