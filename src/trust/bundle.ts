@@ -196,7 +196,7 @@ function few(value: DerValue, most = membersMax): DerValue[] {
  * somebody signed as something else shall not become a bundle because one is quoted in it.
  */
 function unarmoured(bytes: Buffer): Buffer {
-  if (bytes[0] === 0x30 && (bytes[1] ?? 0) >= 0x80) return bytes
+  if (bytes[0] === 0x30) return bytes
   const text = bytes.toString('latin1').replace(/^(?:\xef\xbb\xbf)?\s+|^\xef\xbb\xbf/, '')
   const begun = /^-----BEGIN ([A-Z0-9 #]{1,40})-----/.exec(text)
   if (begun !== null && !/^(PKCS7|PKCS #7 SIGNED DATA|CMS)$/.test(begun[1]!))
