@@ -58,6 +58,16 @@ export interface AnswerPlan {
   times?: number
 }
 
+/** A message that somebody of this HISP writes. */
+export interface Letter {
+  from: string
+  to: string
+  /** The whole inner message, CRLF; it is sealed anew each time it is sent. */
+  text: string
+  /** Name of one of the `signers` in the settings, instead of the author’s own key. */
+  signedBy?: string
+}
+
 export interface HispSettings {
   /** Whose mail is taken: an address, or a domain for all addresses of it. */
   mailboxes?: { name: string; pair: KeyPair }[]

@@ -5,7 +5,14 @@ import { SMTPServer, type SMTPServerSession } from 'smtp-server'
 import { anyCms, type Cms, type KeyPair } from './cms.ts'
 import { NotAccepted, notification, open, seal, type ReportedDisposition } from './direct-message.ts'
 import { askCert } from './cert-lookup.ts'
-import type { AnswerPlan, DoorFault, HispSettings, InboxMessage, RefusedMessage } from './hisp-orders.ts'
+import type {
+  AnswerPlan,
+  DoorFault,
+  HispSettings,
+  InboxMessage,
+  Letter,
+  RefusedMessage,
+} from './hisp-orders.ts'
 import { live, type Happening } from './life.ts'
 
 const mdnRetryMs = 250
@@ -267,6 +274,14 @@ export async function runHisp(tell: (happening: Happening) => void, port: number
         const message = inbox.get(order.messageId)
         if (message === undefined) throw new Error(`no message ${order.messageId} here`)
         await notify(message, order.disposition, order.plan ?? {})
+      },
+      /** `{ letter: Letter }`: sealed and sent now; what the other side answered. */
+      send: async ({ letter }: { letter: Letter }) => {
+        const pair =
+          letter.signedBy === undefined ? pairFor(letter.from) : settings.signers?.[letter.signedBy]?.pair
+        if (pair === undefined) throw new Error(`no key for ${letter.signedBy ?? letter.from}`)
+        const sealed = await seal(Buffer.from(letter.text), cms, pair, await certificatesOf(letter.to))
+        return submit(sealed, letter.from, letter.to)
       },
       inbox: () => [...inbox.values()],
       refused: () => refused,

@@ -3,7 +3,7 @@ import type { CcdChoices, Person } from './ccd.ts'
 import type { Engine } from './engine.ts'
 import type { Fault } from './fhir-faults.ts'
 import type { StoredDocument } from './fhir-resources.ts'
-import type { AnswerPlan, DoorFault, InboxMessage, RefusedMessage } from './hisp-orders.ts'
+import type { AnswerPlan, DoorFault, InboxMessage, Letter, RefusedMessage } from './hisp-orders.ts'
 import type { LoadResult, SendingHabits, SendingResult } from './hospital.ts'
 import type { Neighbour } from './neighbour.ts'
 
@@ -106,5 +106,7 @@ export interface Phr {
     disposition: 'processed' | 'dispatched' | 'failed' | 'denied' | 'error',
     plan?: AnswerPlan & { messageId?: string },
   ): Promise<void>
+  /** Somebody of this HISP writes; gives what the engine’s listener answered. */
+  writes(letter: Letter): Promise<string>
   contentOf(sha256: string): Promise<Buffer>
 }

@@ -203,6 +203,7 @@ async function build(
         if (about === undefined) throw new Error('the inbox is empty')
         await hisp.order('notify', { messageId: about, disposition, plan })
       },
+      writes: (letter) => hisp.order('send', { letter }),
       contentOf: async (sha256) =>
         Buffer.from((await hisp.order<string | null>('content', { sha256 })) ?? '', 'base64'),
     },
@@ -255,7 +256,8 @@ async function build(
             (await open(`transmission WHERE state IN ('waiting', 'preparing', 'sealed')`)) === 0 &&
             // Our listener has heard what it told before it answers this.
             (await hisp.order<number>('answering')) === 0 &&
-            (await open(`inbound_mail WHERE state = 'received'`)) === 0,
+            (await open(`inbound_mail WHERE state = 'received'`)) === 0 &&
+            (await open(`answer WHERE state IN ('waiting', 'sealed')`)) === 0,
           withinMs,
         )
       } finally {
