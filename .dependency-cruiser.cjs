@@ -88,6 +88,7 @@ module.exports = {
     onlyIn('x509-and-cms', ['pkijs', 'asn1js'], ['trust', 'seal', 'lib']),
     onlyIn('mail-out', ['nodemailer'], ['edge']),
     onlyIn('mail-in', ['smtp-server', 'postal-mime'], ['tracking']),
+    onlyIn('directories', ['ldapts'], ['discovery']),
     onlyIn('http-server', ['express', 'helmet'], ['api', 'web']),
     onlyIn('database', ['typeorm'], ['store', 'main\\.ts', 'engine', 'commands']),
     onlyIn('fhir-client', ['fhir-kit-client'], ['documents', 'intake']),

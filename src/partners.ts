@@ -2,7 +2,11 @@ import { globSync, readFileSync, statSync } from 'node:fs'
 import { relative } from 'node:path'
 import { makeAnswerCache } from './discovery/answer-cache.ts'
 import type { DiscoveryPorts } from './discovery/discover.ts'
+import { askDirectory, directoryLimitsUsual } from './discovery/ldap-directory.ts'
 import { resolveCert } from './lib/dns-cert.ts'
+import { resolveSrv } from './lib/dns-srv.ts'
+import { makeGuardedFetch } from './lib/guarded-fetch.ts'
+import { resolveBy, resolveOutbound } from './lib/outbound-guard.ts'
 import { fileKeyHolder, type OwnKey } from './seal/own-key.ts'
 import type { Signer } from './seal/seal.ts'
 import type { Settings } from './settings.ts'
@@ -134,14 +138,27 @@ function readTrusted({ trust: { anchors } }: Settings, at: Date, problems: strin
   return [...reading.anchors]
 }
 
-/** One cache for the whole process. */
-function discoveryOf({ dns }: Settings): DiscoveryPorts {
-  const options = {
-    timeoutMs: dns.timeoutMs,
-    attempts: dns.attempts,
-    servers: dns.servers.length === 0 ? ('system' as const) : dns.servers,
+/** One cache of each kind for the whole process. */
+function discoveryOf({ discovery: { dns, ldap, allowPrivateAddresses } }: Settings): DiscoveryPorts {
+  const servers = dns.servers.length === 0 ? ('system' as const) : dns.servers
+  const options = { timeoutMs: dns.timeoutMs, attempts: dns.attempts, servers }
+  const outbound = { allowPrivateAddresses, resolve: resolveBy(dns.servers) }
+  return {
+    resolveCert: (name) => resolveCert(name, options),
+    fetch: makeGuardedFetch(outbound),
+    cache: makeAnswerCache(),
+    ...(ldap.enabled
+      ? {
+          ldap: {
+            resolveSrv: (name) => resolveSrv(name, options),
+            resolveHost: (host) => resolveOutbound(host, outbound),
+            ask: (server, mails) =>
+              askDirectory(server, mails, { ...directoryLimitsUsual, timeoutMs: ldap.timeoutMs }),
+            cache: makeAnswerCache(),
+          },
+        }
+      : {}),
   }
-  return { resolveCert: (name) => resolveCert(name, options), cache: makeAnswerCache() }
 }
 
 function daysLeftOf(

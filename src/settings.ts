@@ -8,15 +8,9 @@ import {
   type DocumentSettings,
   type FhirServerSetting,
 } from './settings/documents.ts'
+import { readDiscovery, type DiscoverySettings } from './settings/discovery.ts'
 import type { Endpoint } from './settings/endpoint.ts'
-import {
-  readDns,
-  readEdge,
-  readKeys,
-  type DnsSettings,
-  type EdgeSettings,
-  type KeySetting,
-} from './settings/exchange.ts'
+import { readEdge, readKeys, type EdgeSettings, type KeySetting } from './settings/exchange.ts'
 import { optional, rootSection, type Section } from './settings/section.ts'
 import { SettingsFile, type SettingsProblem } from './settings/settings-file.ts'
 import { readTrust, type TrustSettings } from './settings/trust.ts'
@@ -42,7 +36,7 @@ export interface Settings {
   }
   readonly keys: readonly KeySetting[]
   readonly trust: TrustSettings
-  readonly dns: DnsSettings
+  readonly discovery: DiscoverySettings
   readonly edge: EdgeSettings
   readonly fhirServers: readonly FhirServerSetting[]
   readonly documents: DocumentSettings
@@ -162,7 +156,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     listen: readListen(root, path),
     keys: readKeys(root, path),
     trust: readTrust(root, path),
-    dns: readDns(root),
+    discovery: readDiscovery(root),
     edge: readEdge(root),
     fhirServers,
     documents,

@@ -1,10 +1,12 @@
-import type { CertAnswer } from '../lib/dns-cert.ts'
+/** What DNS or LDAP said: something, decidedly nothing, or no answer at all. */
+type Answer =
+  { readonly outcome: 'answer' | 'absent'; readonly ttlSeconds: number } | { readonly outcome: 'failed' }
 
-/** Definite DNS answers, kept for as long as they say; questions left open are never kept. */
-export interface AnswerCache {
+/** Definite answers, kept for as long as they say; questions left open are never kept. */
+export interface AnswerCache<Kept extends Answer> {
   /** The answer and how long it is still good, if there is one at that time. */
-  get(name: string, at: Date): { readonly answer: CertAnswer; readonly secondsLeft: number } | undefined
-  put(name: string, answer: CertAnswer, at: Date): void
+  get(name: string, at: Date): { readonly answer: Kept; readonly secondsLeft: number } | undefined
+  put(name: string, answer: Kept, at: Date): void
   /** Forgets one name, or everything. */
   forget(name?: string): void
 }
@@ -16,12 +18,14 @@ const positiveSecondsMax = 86_400
 const negativeSecondsMax = 300
 
 /**
- * A cache of DNS answers by name. What lies in it has to be validated again at each use: dates and anchors move on.
+ * A cache of answers by name. What lies in it has to be validated again at each use: dates and anchors move on.
  *
  * @param answersMax names kept; the one put in first goes first
  */
-export function makeAnswerCache(answersMax: number = answersMaxDefault): AnswerCache {
-  const kept = new Map<string, { readonly answer: CertAnswer; readonly untilMs: number }>()
+export function makeAnswerCache<Kept extends Answer>(
+  answersMax: number = answersMaxDefault,
+): AnswerCache<Kept> {
+  const kept = new Map<string, { readonly answer: Kept; readonly untilMs: number }>()
   return {
     get(name, at) {
       const found = kept.get(name)

@@ -1,4 +1,4 @@
-import { lookup } from 'node:dns/promises'
+import { lookup, Resolver } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
 
 export interface ResolvedAddress {
@@ -107,6 +107,22 @@ export async function resolveOutbound(
   return {
     outcome: 'refused',
     because: `${literal === 0 ? `${bare} is at ${inside.address}, which` : inside.address} is not a public address (discovery.allowPrivateAddresses)`,
+  }
+}
+
+/** Resolves with these servers (`192.0.2.53`, `127.0.0.1:15353`); with none, as the system does. */
+export function resolveBy(servers: readonly string[]): Resolve {
+  if (servers.length === 0) return systemResolve
+  const resolver = new Resolver({ timeout: 3000, tries: 2 })
+  resolver.setServers(servers)
+  return async (host) => {
+    const [four, six] = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
+    const addresses = [
+      ...(four.status === 'fulfilled' ? four.value.map((address) => ({ address, family: 4 as const })) : []),
+      ...(six.status === 'fulfilled' ? six.value.map((address) => ({ address, family: 6 as const })) : []),
+    ]
+    if (addresses.length === 0 && four.status === 'rejected') throw four.reason
+    return addresses
   }
 }
 

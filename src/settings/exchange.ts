@@ -1,6 +1,4 @@
-import { isIP } from 'node:net'
 import type { RetryPlan } from '../domain/failure.ts'
-import type { Endpoint } from './endpoint.ts'
 import { optional, type Section } from './section.ts'
 
 export type KeySetting =
@@ -21,12 +19,6 @@ export interface RouteSetting {
   readonly verify?: boolean
   readonly user?: string
   readonly password?: string
-}
-
-export interface DnsSettings {
-  readonly servers: readonly string[]
-  readonly timeoutMs: number
-  readonly attempts: number
 }
 
 export interface EdgeSettings {
@@ -57,38 +49,6 @@ export function readKeys(root: Section, path: (text: string) => string): KeySett
         },
       ]
     })
-}
-
-export function readDns(root: Section): DnsSettings {
-  const discovery = root.section('discovery', ['dns', 'ldap', 'allowPrivateAddresses'])
-  discovery?.boolean('allowPrivateAddresses')
-  const ldap = discovery?.section('ldap', ['enabled'])
-  if (ldap?.boolean('enabled') === true)
-    ldap.problem(
-      'enabled',
-      'this version does not look certificates up by LDAP',
-      'write `ldap: { enabled: false }` or leave it out',
-    )
-  const dns = discovery?.section('dns', ['servers', 'timeout', 'attempts'])
-  const servers = dns?.texts('servers') ?? []
-  for (const server of servers)
-    if (readDnsServer(server) === undefined)
-      dns?.problem(
-        'servers',
-        `“${server}” is not an IP address`,
-        'write 192.0.2.53, 127.0.0.1:15353 or [2001:db8::53]:53',
-      )
-  return {
-    servers,
-    timeoutMs: dns?.duration('timeout') ?? 3000,
-    attempts: dns?.integer('attempts', 1, 10) ?? 3,
-  }
-}
-
-function readDnsServer(text: string): Endpoint | undefined {
-  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text)
-  const host = parts?.[1] ?? parts?.[2] ?? text
-  return isIP(host) === 0 ? undefined : { host, port: Number(parts?.[3] ?? 53) }
 }
 
 export function readEdge(root: Section): EdgeSettings {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { discover, type Discovery } from '../../src/discovery/discover.ts'
 import { makeAnswerCache } from '../../src/discovery/answer-cache.ts'
 import { readDirectAddress, type DirectAddress } from '../../src/domain/direct-address.ts'
-import { resolveCert } from '../../src/lib/dns-cert.ts'
+import { resolveCert, type CertAnswer } from '../../src/lib/dns-cert.ts'
 import { serveDns } from '../neighbours/dns-server.ts'
 import { issueFor, makeRoot } from '../pki/pki.ts'
 
@@ -97,9 +97,9 @@ test('several certificates are all found, each once; what is no certificate is p
   const found = await discover(addressOf('bob@seven.example'), ports(), at)
   expect(found.outcome === 'found' && found.certificates).toEqual([one, two])
   expect(found.trace.map(({ detail }) => detail)).toEqual([
-    expect.stringContaining('not readable as a certificate'),
     expect.stringContaining('IPKIX'),
     expect.stringContaining('PGP'),
+    expect.stringContaining('not readable as a certificate'),
     expect.stringMatching(/2 certificates over TCP|2 certificates over UDP/),
   ])
 })
@@ -125,7 +125,7 @@ test('odd octets of a local part are asked for as they are; one longer than a DN
 })
 
 test('an answer is kept as long as it says, a “no” for five minutes at most, a failure not at all', async () => {
-  const cache = makeAnswerCache()
+  const cache = makeAnswerCache<CertAnswer>()
   const der = certificateFor('bob@ten.example')
   publish('bob.ten.example', der)
   const later = (seconds: number) => new Date(at.getTime() + seconds * 1000)
@@ -153,7 +153,7 @@ test('an answer is kept as long as it says, a “no” for five minutes at most,
 })
 
 test('the cache holds so many names and lets the oldest go', () => {
-  const cache = makeAnswerCache(2)
+  const cache = makeAnswerCache<CertAnswer>(2)
   const no = { outcome: 'absent', kind: 'nodata', ttlSeconds: 60, server: 's' } as const
   for (const name of ['a', 'b', 'c']) cache.put(name, no, at)
   expect(['a', 'b', 'c'].map((name) => cache.get(name, at) !== undefined)).toEqual([false, true, true])

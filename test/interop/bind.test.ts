@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { makeAnswerCache } from '../../src/discovery/answer-cache.ts'
 import { discover } from '../../src/discovery/discover.ts'
 import { readDirectAddress } from '../../src/domain/direct-address.ts'
-import { resolveCert } from '../../src/lib/dns-cert.ts'
+import { resolveCert, type CertAnswer } from '../../src/lib/dns-cert.ts'
 import { freePorts } from '../neighbours/engine.ts'
 import { issueFor, makeRoot } from '../pki/pki.ts'
 
@@ -142,7 +142,7 @@ test('a zone that BIND does not serve is refused, which is not absence', async (
 test('discovery against BIND: the address, else the domain; other types of CERT are passed over', async () => {
   const ports = {
     resolveCert: (name: string) => resolveCert(name, { servers: [server], attempts: 1 }),
-    cache: makeAnswerCache(),
+    cache: makeAnswerCache<CertAnswer>(),
   }
   const find = (text: string) => {
     const reading = readDirectAddress(text)

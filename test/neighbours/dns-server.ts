@@ -161,6 +161,11 @@ export async function serveDns(tell: (happening: Happening) => void, port: numbe
           (record) => record.name !== spelled(name) || (type !== undefined && record.type !== type),
         )
       },
+      /** An empty zone that behaves. */
+      clear: () => {
+        records = []
+        misbehaviours.clear()
+      },
       /** `{ name, how, times? }`: the next `times` answers (default: all) about that name. `how: 'normal'` ends it. */
       misbehave: ({ name, how, times }: { name: string; how: Misbehaviour | 'normal'; times?: number }) => {
         if (how === 'normal') misbehaviours.delete(spelled(name))

@@ -173,7 +173,6 @@ test.each([
   ['two bundles of one name', 'trust: { bundles: [ { name: a }, { name: a } ] }', /“a” stands twice/],
   ['a bundle name with a path', 'trust: { bundles: [ { name: ../a } ] }', /is no name/],
   ['a revocation mode that is none', 'trust: { revocation: { mode: hard } }', /use one of hard-fail/],
-  ['LDAP, which is not asked', 'discovery: { ldap: { enabled: true } }', /not look certificates up by LDAP/],
   [
     'an alias for two',
     'authorities: [ {id: "1.2", aliases: [X]}, {id: "1.3", aliases: [X]} ]',
