@@ -20,17 +20,7 @@ import {
 import { readAnchors } from '../trust/anchors.ts'
 import { bundleOctetsMax, readBundle, type Bundle } from '../trust/bundle.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
-
-/** A trust bundle as the settings order it. */
-export interface BundleOrder {
-  readonly name: string
-  readonly url?: string
-  readonly file?: string
-  readonly refreshEveryMs: number
-  /** File with the certificates of those who may sign; read anew each time. */
-  readonly signer?: string
-  readonly removalPercentMax: number
-}
+import type { BundleOrder } from './trust-standing.ts'
 
 export interface BundlePorts {
   readonly dataSource: DataSource

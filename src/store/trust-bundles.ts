@@ -3,6 +3,8 @@ import type { Query } from './query.ts'
 /** A trust bundle as it stands in the database. */
 export interface StoredBundle {
   readonly name: string
+  /** Another one after every change of the anchors. */
+  readonly version: string
   /** URL or file that the anchors in use came from; null before the first. */
   readonly source: string | null
   /** SHA-256 of the bytes, hexadecimal. */
@@ -28,6 +30,7 @@ export interface StoredBundle {
 
 interface Row {
   name: string
+  version: string
   source: string | null
   sha256: string | null
   form: string | null
@@ -48,7 +51,7 @@ interface Row {
   pending_because: string | null
 }
 
-const columns = `name, source, encode(sha256, 'hex') AS sha256, form, signed_by, etag, last_modified, fetched_at,
+const columns = `name, version, source, encode(sha256, 'hex') AS sha256, form, signed_by, etag, last_modified, fetched_at,
   checked_at, since, next_check_at, dropped, failures, failed_at, error_code, error,
   encode(pending_sha256, 'hex') AS pending_sha256, pending_since, pending_because`
 
@@ -89,18 +92,6 @@ export function readBundleAnchors(query: Query, names: readonly string[]): Promi
     `SELECT bundle, fingerprint, der FROM trust_bundle_anchor WHERE bundle = ANY($1) ORDER BY bundle, fingerprint`,
     [names],
   )
-}
-
-/**
- * Differs after every change of what these bundles hold; cheap enough to be asked each second. Of every row, since numbers of
- * a sequence may be committed in another order than they were drawn.
- */
-export async function trustVersion(query: Query, names: readonly string[]): Promise<string> {
-  const [row] = await query<{ version: string }>(
-    `SELECT coalesce(string_agg(version::text, ',' ORDER BY name), '') AS version FROM trust_bundle WHERE name = ANY($1)`,
-    [names],
-  )
-  return row?.version ?? ''
 }
 
 /** The bundles that are due; they are due again at `until`, unless somebody says otherwise before. */
@@ -233,6 +224,7 @@ const noPending =
 function bundleOf(row: Row): StoredBundle {
   return {
     name: row.name,
+    version: row.version,
     source: row.source,
     sha256: row.sha256,
     form: row.form,

@@ -18,6 +18,47 @@ export interface AnchorSet {
   anchorsFor(direction: 'outgoing' | 'incoming', localDomain: string): readonly TrustAnchor[]
 }
 
+/** Anchors from one place, and what they count for. */
+export interface AnchorGroup {
+  readonly anchors: readonly TrustAnchor[]
+  readonly direction: 'both' | 'incoming' | 'outgoing'
+  /** Lower case; absent: every domain of ours. */
+  readonly domain?: string
+}
+
+/** Anchors that come and go while the process runs. */
+export interface ChangingAnchors extends AnchorSet {
+  readonly groups: readonly AnchorGroup[]
+  /** From the next question on these are the anchors: all of them at once, or none of the change. */
+  change(groups: readonly AnchorGroup[]): void
+}
+
+export function changingAnchors(first: readonly AnchorGroup[]): ChangingAnchors {
+  let groups = first
+  const chosen = new Map<string, readonly TrustAnchor[]>()
+  return {
+    get groups() {
+      return groups
+    },
+    change(next) {
+      groups = next
+      chosen.clear()
+    },
+    anchorsFor(direction, localDomain) {
+      const key = `${direction} ${localDomain}`
+      const known = chosen.get(key)
+      if (known !== undefined) return known
+      const anchors = groups
+        .filter((group) => group.direction === 'both' || group.direction === direction)
+        .filter(({ domain }) => domain === undefined || domain === localDomain)
+        .flatMap((group) => group.anchors)
+      // Domains of our own are few; what else is asked for must not fill the memory.
+      if (chosen.size < 100) chosen.set(key, anchors)
+      return anchors
+    },
+  }
+}
+
 /** The same anchors for every domain and direction, without a policy. */
 export function fixedAnchors(certificates: readonly Certificate[], source = 'given'): AnchorSet {
   const anchors = certificates.map((certificate) => ({ certificate, source }))
