@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { revocationCheck } from '../../src/revocation-check.ts'
 import { queryOf, type Query } from '../../src/store/query.ts'
 import { loadRevocationList, saveRevocationList } from '../../src/store/revocation-lists.ts'
-import { makeRevocation } from '../../src/trust/revocation.ts'
 import { makeCrl, serialOf } from '../pki/crl.ts'
 import { makeRoot } from '../pki/pki.ts'
 import { ahead, ago, at, crlUrl, dayMs, hourMs } from '../pki/revocations/crl-case.ts'
@@ -47,15 +47,7 @@ test('after a restart while the authority is down, its last list still revokes a
   const [kept, gone] = [1, 2].map(() => issuer.issue({ keyType: 'ec256', crlUrls: [crlUrl] }))
   const world = aWorld({ [crlUrl]: makeCrl(issuer, { revoked: [{ serial: serialOf(gone!.certificate) }] }) })
   const aProcess = () => {
-    const check = makeRevocation({
-      fetch: world.fetch,
-      mode: 'hard-fail',
-      graceMs: dayMs,
-      store: {
-        load: (key) => loadRevocationList(query, key),
-        save: (key, list) => saveRevocationList(query, key, list),
-      },
-    })
+    const check = revocationCheck(settings('hard-fail'), world.fetch, query)!
     return (issued: typeof kept, when: Date) => check(certificateOf(issued!), certificateOf(issuer), [], when)
   }
   expect(await aProcess()(kept, at)).toMatchObject({ status: 'good' })
@@ -64,3 +56,18 @@ test('after a restart while the authority is down, its last list still revokes a
   expect(await restarted(kept, ahead(30 * hourMs))).toMatchObject({ status: 'good', isStale: true })
   expect(await restarted(gone, ahead(30 * hourMs))).toMatchObject({ status: 'revoked' })
 })
+
+test('settings that say off leave no check, and soft-fail lets what is unknown pass', async () => {
+  const world = aWorld({ [crlUrl]: 'silent' })
+  expect(revocationCheck(settings('off'), world.fetch, query)).toBeUndefined()
+  const issuer = makeRoot({ keyType: 'ec256' })
+  const issued = issuer.issue({ keyType: 'ec256', crlUrls: [crlUrl] })
+  const ask = (mode: 'hard-fail' | 'soft-fail') =>
+    revocationCheck(settings(mode), world.fetch)!(certificateOf(issued), certificateOf(issuer), [], at)
+  expect(await ask('hard-fail')).not.toHaveProperty('isTolerated')
+  expect(await ask('soft-fail')).toMatchObject({ status: 'unknown', isTolerated: true })
+})
+
+function settings(mode: 'hard-fail' | 'soft-fail' | 'off') {
+  return { anchors: [], bundles: [], revocation: { mode, graceMs: dayMs } }
+}
