@@ -33,7 +33,8 @@ export function writeDsn(notice: FailureNotice, sender: string, id: string): Buf
       'Content-Type: text/plain; charset=us-ascii',
       '',
       `The message to ${plain(notice.recipient)} could not be delivered:`,
-      plain(notice.because),
+      // Indented: no reason, whoever wrote it, can look like a delimiter.
+      `  ${plain(notice.because)}`,
       '',
       plain(notice.advice),
       `--${boundary}`,

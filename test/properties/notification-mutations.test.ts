@@ -49,7 +49,7 @@ function mutated(seed: number): Buffer {
         mail = Buffer.concat([before, after.subarray(draw(400))])
         break
       case 2:
-        mail = Buffer.concat([before, ...Array<Buffer>(draw(50)).fill(after.subarray(0, draw(200))), after])
+        mail = Buffer.concat([before, ...Array<Buffer>(draw(8)).fill(after.subarray(0, draw(200))), after])
         break
       case 3: {
         const other = originals[draw(originals.length)]!

@@ -18,6 +18,11 @@ const about: Mdn = {
 }
 
 describe('an MDN of ours', () => {
+  test.each(['processed', 'dispatched', 'failed'] as const)('%s looks as it always did', (disposition) => {
+    const file = new URL(`../golden/notifications-of-ours/mdn-${disposition}.eml`, import.meta.url)
+    expect(writeMdn({ ...about, disposition }).toString('latin1')).toBe(readFileSync(file, 'latin1'))
+  })
+
   test.each([
     ['processed', 'processed'],
     ['dispatched', 'delivered'],
