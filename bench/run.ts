@@ -6,7 +6,18 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-const benchmarks = ['intake', 'mapping', 'matching', 'gate', 'trust', 'revocation', 'seal', 'line', 'start']
+const benchmarks = [
+  'intake',
+  'mapping',
+  'matching',
+  'gate',
+  'trust',
+  'revocation',
+  'seal',
+  'open',
+  'line',
+  'start',
+]
 
 const words = process.argv.slice(2)
 const options = words.filter((word) => word.startsWith('--'))

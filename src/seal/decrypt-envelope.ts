@@ -12,6 +12,7 @@ import {
   expectDer,
   type DerValue,
 } from '../lib/der.ts'
+import { freeMemory } from '../lib/free-memory.ts'
 import {
   readableCiphers,
   refusedCiphers,
@@ -195,6 +196,7 @@ function deciphered(decipher: DecipherGCM, pieces: readonly Buffer[], out: Buffe
   const put = (plain: Buffer) => {
     out.set(plain, to)
     to += plain.length
+    freeMemory(plain)
   }
   for (const piece of pieces)
     for (let from = 0; from < piece.length; from += stepBytes)

@@ -7,7 +7,7 @@ import {
   expectDer,
   type DerValue,
 } from '../lib/der.ts'
-import { readCertificate, type CmsCertificate } from './certificate.ts'
+import { knownCertificate } from './known-certificates.ts'
 import { certificatesNamed } from './named-certificate.ts'
 import type { OpeningPolicy } from './opening-policy.ts'
 import type { OwnKey } from './own-key.ts'
@@ -25,7 +25,7 @@ export function matchesIn(
   keys: readonly OwnKey[],
   policy: OpeningPolicy,
 ): { matches: Match[]; recipients: number } {
-  const own = keys.map((key) => ({ ...certificateOf(key), key }))
+  const own = keys.map((key) => ({ ...knownCertificate(key.certificate), key }))
   const matches: Match[] = []
   let recipients = 0
   const count = (info: DerValue) => {
@@ -72,13 +72,4 @@ function octets(value: DerValue | undefined): DerValue {
   if (value === undefined || (value.tag & ~0x20) !== 0x04)
     throw new DerError('an encrypted key that is not octets', value?.start ?? 0)
   return value
-}
-
-/** Ours are the same ones for every message. */
-const certificates = new WeakMap<Buffer, CmsCertificate>()
-
-function certificateOf({ certificate }: OwnKey): CmsCertificate {
-  const known = certificates.get(certificate) ?? readCertificate(certificate)
-  certificates.set(certificate, known)
-  return known
 }

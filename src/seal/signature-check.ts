@@ -73,8 +73,16 @@ export function signatureCheck(
   return refused(dotted, `its signature algorithm ${dotted} is not accepted with its ${keyKind(key)} key`)
 }
 
+const kinds = new WeakMap<KeyObject, string>()
+
 /** For people: `RSA 2048`, `P-256`. */
 export function keyKind(key: KeyObject): string {
+  const kind = kinds.get(key) ?? kindOf(key)
+  kinds.set(key, kind)
+  return kind
+}
+
+function kindOf(key: KeyObject): string {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key
   if (type === 'rsa' || type === 'rsa-pss') return `RSA ${details?.modulusLength ?? '?'}`
   const curve = details?.namedCurve

@@ -13,7 +13,8 @@ import {
   type DerValue,
 } from '../lib/der.ts'
 import { oid } from './algorithms.ts'
-import { readCertificate, type CmsCertificate } from './certificate.ts'
+import type { CmsCertificate } from './certificate.ts'
+import { knownCertificate } from './known-certificates.ts'
 import { directPolicy, readableDigests, spelled, type OpeningPolicy } from './opening-policy.ts'
 import { certificatesNamed } from './named-certificate.ts'
 import { readSignedAttributes } from './signed-attributes.ts'
@@ -127,7 +128,7 @@ function octetString(value: DerValue | undefined): DerValue {
 
 function readable(bytes: Buffer): CmsCertificate | undefined {
   try {
-    return readCertificate(bytes)
+    return knownCertificate(bytes)
   } catch {
     return undefined
   }

@@ -14,6 +14,8 @@ import type { Issued } from '../pki/pki.ts'
 
 export interface EnvelopeWishes {
   readonly cipher?: keyof typeof ciphers
+  /** OAEP with that digest instead of PKCS#1 v1.5, for RSA keys. */
+  readonly oaep?: 'sha256'
   /** Digest of the key derivation, for EC keys. */
   readonly kdf?: keyof typeof agreements
   readonly isCofactor?: boolean
@@ -89,13 +91,18 @@ function recipientInfo(recipient: Issued, contentKey: Buffer, wishes: EnvelopeWi
   const { publicKey, serialNumber } = new X509Certificate(recipient.certificate)
   const issuer = wishes.issuer ?? issuerOf(recipient.certificate)
   const identifier = sequence(issuer, integer(BigInt(`0x${serialNumber}`)))
-  if (publicKey.asymmetricKeyType === 'rsa')
-    return sequence(
-      integer(0),
-      identifier,
-      sequence(oid('1.2.840.113549.1.1.1'), nothing()),
-      octetString(publicEncrypt({ key: publicKey, padding: constants.RSA_PKCS1_PADDING }, contentKey)),
-    )
+  if (publicKey.asymmetricKeyType === 'rsa') {
+    const sha256 = sequence(oid('2.16.840.1.101.3.4.2.1'), nothing())
+    const mask = sequence(oid('1.2.840.113549.1.1.8'), sha256)
+    const algorithm = wishes.oaep
+      ? sequence(oid('1.2.840.113549.1.1.7'), sequence(context(0, sha256), context(1, mask)))
+      : sequence(oid('1.2.840.113549.1.1.1'), nothing())
+    const padding = wishes.oaep
+      ? { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: wishes.oaep }
+      : { padding: constants.RSA_PKCS1_PADDING }
+    const encryptedKey = publicEncrypt({ key: publicKey, ...padding }, contentKey)
+    return sequence(integer(0), identifier, algorithm, octetString(encryptedKey))
+  }
   const ephemeral = generateKeyPairSync('ec', {
     namedCurve: publicKey.asymmetricKeyDetails!.namedCurve!,
   })

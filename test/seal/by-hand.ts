@@ -1,10 +1,9 @@
-import { createHash, randomBytes, sign } from 'node:crypto'
+import { createHash, sign, X509Certificate } from 'node:crypto'
 import { der, derInteger, derNull, derOid } from '../../src/lib/der.ts'
-import { makeEnvelope } from '../../src/seal/envelope.ts'
 import { open } from '../../src/seal/open.ts'
-import { usualAlgorithms } from '../../src/seal/algorithms.ts'
-import { readCertificate } from '../../src/seal/certificate.ts'
+import { integer } from '../pki/der.ts'
 import { aTown, type Town } from './an-order.ts'
+import { handEnveloped, issuerOf } from './by-hand-envelope.ts'
 import { ownKey } from './own-keys.ts'
 
 export const town: Town = aTown()
@@ -19,9 +18,7 @@ export function enveloped(
   plain: Buffer,
   contentTypeLine = 'application/pkcs7-mime; smime-type=enveloped-data',
 ): Buffer {
-  const envelope = makeEnvelope([town.phr.certificate], plain.length, usualAlgorithms, randomBytes)
-  const bytes = Buffer.concat([envelope.head, envelope.cipher.update(plain), envelope.cipher.final()])
-  return mail(bytes, contentTypeLine)
+  return mail(handEnveloped(plain, town.phr), contentTypeLine)
 }
 
 export function mail(cms: Buffer, contentTypeLine = 'application/pkcs7-mime'): Buffer {
@@ -77,7 +74,8 @@ export function signerInfoOf(signer: Town['ashby'], wishes: SignatureWishes = {}
     ]
     const toSign = wishes.withoutAttributes ? content : der(0x31, ...attributes)
     const signature = wishes.signWith?.(toSign) ?? sign(digestName, toSign, signer.privateKey)
-    const { issuer, serial } = readCertificate(signer.certificate)
+    const issuer = issuerOf(signer.certificate)
+    const serial = integer(BigInt(`0x${new X509Certificate(signer.certificate).serialNumber}`))
     return der(
       0x30,
       derInteger(1),

@@ -1,11 +1,11 @@
-import { createHash, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { DerError, readDer } from '../../src/lib/der.ts'
 import { open } from '../../src/seal/open.ts'
-import { makeSignature } from '../../src/seal/signature.ts'
 import { readSignedData } from '../../src/seal/verify-signed.ts'
 import { aTown } from './an-order.ts'
 import { handEnveloped } from './by-hand-envelope.ts'
+import { handSigned } from './by-hand-signed.ts'
 import { oldPolicy } from './old-policy.ts'
 import { mutator } from './mutate.ts'
 import { ownKey } from './own-keys.ts'
@@ -17,13 +17,12 @@ const keys = [ownKey(ours), ownKey(town.phr)]
 const message = Buffer.from('From: a@b.example\r\nSubject: Processed\r\n\r\nbody\r\n')
 const content = Buffer.concat([Buffer.from('Content-Type: message/rfc822\r\n\r\n'), message])
 const other = Buffer.concat([content.subarray(0, -3), Buffer.from('!\r\n')])
-const at = new Date('2026-11-22T17:00:00Z')
 
 const publicKeyOf = (certificate: Buffer) =>
   new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' }).toString('hex')
 const good = new Set(signers.map((one) => publicKeyOf(one.certificate)))
 const signedDataOf = (by: typeof signers, what = content) =>
-  makeSignature(by).signedData('sha256', createHash('sha256').update(what).digest(), at)
+  handSigned(what, by, { beside: [town.authority.certificate] })
 
 /** multipart/signed, and what is put around it. */
 const entity = Buffer.concat([

@@ -1,10 +1,10 @@
-import { createHash, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import { beforeAll, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { open, type OwnKey } from '../../src/seal/open.ts'
 import { readSignedData } from '../../src/seal/verify-signed.ts'
 import { DerError, readDer } from '../../src/lib/der.ts'
-import { makeSignature } from '../../src/seal/signature.ts'
+import { handSigned } from './by-hand-signed.ts'
 import { sealMessage } from '../../src/seal/sealing.ts'
 import { anOrder, aTown, type Town } from './an-order.ts'
 import { ownKey } from './own-keys.ts'
@@ -48,7 +48,7 @@ const changes = fc.array(change, { minLength: 1, maxLength: 6 })
 describe('hostile bytes', () => {
   test('5,000 mutations of the DER of a message are answered with a value', async () => {
     const ecOnly = anOrder(town, { recipients: keys.map((key) => key.certificate) })
-    const sealed = sealMessage(Buffer.from('Subject: x\r\n\r\nbody\r\n'), ecOnly, [town.ashby])
+    const sealed = await sealMessage(Buffer.from('Subject: x\r\n\r\nbody\r\n'), ecOnly, [town.ashby])
     const start = sealed.indexOf('\r\n\r\n') + 4
     const head = sealed.subarray(0, start)
     const cms = Buffer.from(sealed.toString('latin1', start), 'base64')
@@ -69,7 +69,7 @@ describe('hostile bytes', () => {
   })
 
   test('3,000 mutations of the mail around it are answered with a value', async () => {
-    const sealed = sealMessage(Buffer.from('Subject: x\r\n\r\nbody\r\n'), anOrder(town), [town.ashby])
+    const sealed = await sealMessage(Buffer.from('Subject: x\r\n\r\nbody\r\n'), anOrder(town), [town.ashby])
     await fc.assert(
       fc.asyncProperty(changes, async (list) => {
         const front = 600
@@ -87,8 +87,7 @@ describe('hostile bytes', () => {
     const publicKeyOf = (certificate: Buffer) =>
       new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'pem' })
     const publicKeys = signers.map((one) => publicKeyOf(one.certificate))
-    const digest = createHash('sha256').update(content).digest()
-    const cms = makeSignature(signers).signedData('sha256', digest, new Date('2026-11-22T17:00:00Z'))
+    const cms = handSigned(content, signers, { beside: [town.authority.certificate] })
     expect(readSignedData(readDer(cms), content).signers.map((one) => one.valid)).toEqual([true, true])
     fc.assert(
       fc.property(changes, fc.boolean(), (list, isOther) => {
