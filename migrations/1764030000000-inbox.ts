@@ -18,6 +18,8 @@ export class Inbox1764030000000 implements MigrationInterface {
 const statements = [
   `ALTER TABLE blob DROP CONSTRAINT blob_kind_check`,
   `ALTER TABLE blob ADD CONSTRAINT blob_kind_check CHECK (kind IN ('document', 'sealed', 'mail', 'inbox'))`,
+  // Opened again then: trust in its signer could not be decided. NULL: at once.
+  `ALTER TABLE inbound_mail ADD COLUMN due_at timestamptz`,
   // One row per message and local recipient that trusts its sender.
   `CREATE TABLE inbox_message (
     id uuid PRIMARY KEY,

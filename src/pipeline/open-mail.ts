@@ -1,7 +1,8 @@
 import type { DataSource } from 'typeorm'
+import { schedule } from '../jobs/schedule.ts'
 import { open, type OwnKey } from '../seal/open.ts'
 import { readBlob } from '../store/blobs.ts'
-import { lockMail, markMail, readMail, type InboundMail } from '../store/mail.ts'
+import { lockMail, markMail, putOffMail, readMail, type InboundMail } from '../store/mail.ts'
 import { inTransaction, queryOf, type Query } from '../store/query.ts'
 import { readNotification } from '../tracking/read-notification.ts'
 import { judgeMessage, keepMessage, type TakeMessagePorts } from './take-message.ts'
@@ -35,6 +36,7 @@ export async function openMail(ports: OpenMailPorts, mailId: string): Promise<vo
   const notification = await readNotification(opened.opened ? opened.message : raw)
   if (notification !== undefined) {
     const reports = await judgeReports(ports, opened.opened ? opened : undefined, notification, ports.now())
+    if (reports.some(({ undecided }) => undecided !== undefined) && (await isPutOff(ports, mail))) return
     const isInClear = !opened.opened && opened.refusal === 'not-encrypted'
     const effects: NotificationEffect[] = []
     await onceOpened(ports, mailId, async (tx, locked, at) => {
@@ -49,12 +51,34 @@ export async function openMail(ports: OpenMailPorts, mailId: string): Promise<vo
   }
   const judged = opened.opened
     ? await judgeMessage(ports, opened, mail, ports.now())
-    : ({ trusted: false, because: opened.because } as const)
+    : ({ trusted: false, because: opened.because, isUndecided: false } as const)
+  if (!judged.trusted && judged.isUndecided === true && (await isPutOff(ports, mail))) return
   await onceOpened(ports, mailId, async (tx, locked, at) =>
     judged.trusted
       ? { state: 'message', because: await keepMessage(ports, tx, locked, judged, at) }
       : { state: 'ignored', because: judged.because },
   )
+}
+
+/** How long a mail waits for whoever says whether its signer is revoked, and how often it asks. */
+const undecidedMsMax = 24 * 3_600_000
+const askAgainMs = 60_000
+
+/**
+ * Silence is for good, so nobody is silenced because a list of revoked certificates could not be had for an hour: such a
+ * mail is opened again later.
+ *
+ * @returns false where it has waited long enough
+ */
+function isPutOff(ports: OpenMailPorts, { id, receivedAt }: InboundMail): Promise<boolean> {
+  return inTransaction(ports.dataSource, async (tx) => {
+    const at = ports.now()
+    if (at.getTime() - receivedAt.getTime() >= undecidedMsMax) return false
+    const dueAt = new Date(at.getTime() + askAgainMs)
+    await putOffMail(tx, id, dueAt)
+    await schedule(tx, [{ task: 'open-mail', mailId: id, dueAt }])
+    return true
+  })
 }
 
 /** What a mail is found to be, written down together with everything that follows from it; once, whoever comes second. */

@@ -2,10 +2,12 @@ import { readDirectAddress, type DirectAddress } from '../domain/direct-address.
 import type { OpenedMessage } from '../seal/open.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { covers } from '../trust/covers.ts'
-import { judgeCertificates } from '../trust/judge-certificates.ts'
+import { judgeCertificates, type TrustPorts } from '../trust/judge-certificates.ts'
 
 export interface SpeakerPorts {
-  readonly anchors: readonly Certificate[]
+  readonly trust: TrustPorts
+  /** The domain of our own address. */
+  readonly localDomain: string
 }
 
 /** A trusted signer, and for whom its certificate lets it speak. */
@@ -18,6 +20,13 @@ export interface Speaker {
 /** Names of its own under which one certificate is judged when it covers none of those asked about. */
 const ownNamesMax = 4
 
+/** Those who are trusted; and where nobody is, whether somebody may be when the question is asked again. */
+export interface Speakers {
+  readonly trusted: readonly Speaker[]
+  /** Whether a signer was revoked could not be found out, and nobody else signed: why. */
+  readonly undecided?: string
+}
+
 /**
  * Every signer of an opened message whose signature verifies and whose certificate is trusted: those that cover one of
  * the voices under its name, the others under a name of their own, so that a refusal can say who did sign.
@@ -27,19 +36,30 @@ export async function speakersOf(
   opened: OpenedMessage,
   voices: readonly string[],
   at: Date,
-): Promise<Speaker[]> {
+): Promise<Speakers> {
   const asked = voices.flatMap(addressOf)
   const pool = certificatesIn(opened.certificates)
   const signers = certificatesIn(
     opened.signers.flatMap(({ valid, certificate }) => (valid && certificate ? [certificate] : [])),
   )
   const speakers: Speaker[] = []
+  let undecided: string | undefined
   for (const certificate of signers)
     for (const { name, address } of namesOf(certificate, asked)) {
-      const { trusted } = await judgeCertificates([certificate.der], pool, ports.anchors, address, 'sign', at)
+      const { trusted, refused } = await judgeCertificates([certificate.der], pool, ports.trust, {
+        address,
+        localDomain: ports.localDomain,
+        direction: 'incoming',
+        purpose: 'sign',
+        at,
+      })
       if (trusted.length > 0) speakers.push({ name, certificate })
+      for (const { verdict } of refused)
+        if (verdict.code === 'revocation-unknown') undecided ??= verdict.because
     }
-  return speakers
+  return speakers.length > 0 || undecided === undefined
+    ? { trusted: speakers }
+    : { trusted: speakers, undecided }
 }
 
 interface Name {

@@ -21,7 +21,8 @@ export function sweep(dataSource: DataSource, at: Date, graceMs = overdueMs): Pr
       [new Date(at.getTime() - graceMs), rowsMax],
     )
     const mails = await query<{ id: string }>(
-      `SELECT id FROM inbound_mail WHERE state = 'received' AND received_at <= $1 ORDER BY received_at LIMIT $2`,
+      `SELECT id FROM inbound_mail WHERE state = 'received' AND coalesce(due_at, received_at) <= $1
+       ORDER BY received_at LIMIT $2`,
       [new Date(at.getTime() - graceMs), rowsMax],
     )
     const answers = await query<{ id: string }>(

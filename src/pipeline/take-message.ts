@@ -28,7 +28,7 @@ export type JudgedMessage =
       readonly carried: readonly Buffer[]
       readonly answer: Awaited<ReturnType<typeof readNotificationRequest>>
     }
-  | { readonly trusted: false; readonly because: string }
+  | { readonly trusted: false; readonly because: string; readonly isUndecided?: boolean }
 
 /** Compared with its envelope, then judged: a trusted signer has to be bound to its author. */
 export async function judgeMessage(
@@ -45,7 +45,8 @@ export async function judgeMessage(
     ports.ourAddresses.some((own) => isSameAddress(own, one)),
   )
   if (recipients.length === 0) return { trusted: false, because: 'none of its recipients is here' }
-  const signers = await speakersOf(ports, opened, [sender.text], at)
+  const { trusted: signers, undecided } = await speakersOf(ports, opened, [sender.text], at)
+  if (undecided !== undefined) return { trusted: false, because: undecided, isUndecided: true }
   const speakers = signers.filter(({ name }) => isBoundTo(name, sender))
   if (speakers.length === 0) return { trusted: false, because: whyUntrusted(opened, signers, sender) }
   const isSpokenFor = (address: DirectAddress) => speakers.some(({ name }) => isBoundTo(name, address))

@@ -22,6 +22,8 @@ export type NotificationEffect = 'moved' | 'late' | 'already-known' | 'ignored'
 export interface JudgedReport {
   readonly report: RecipientReport
   readonly speakers: readonly Speaker[]
+  /** Why trust in its signer could not be decided now. */
+  readonly undecided?: string
 }
 
 /** Trust is judged before anything is locked: it may ask other machines. */
@@ -34,8 +36,9 @@ export async function judgeReports(
   const judged: JudgedReport[] = []
   for (const report of notification.reports) {
     const voices = report.recipient === undefined ? [] : voicesFor(notification.kind, report.recipient)
-    const speakers = opened === undefined ? [] : await speakersOf(ports, opened, voices, at)
-    judged.push({ report, speakers })
+    const { trusted, ...open } =
+      opened === undefined ? { trusted: [] } : await speakersOf(ports, opened, voices, at)
+    judged.push({ report, speakers: trusted, ...open })
   }
   return judged
 }

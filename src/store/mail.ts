@@ -64,6 +64,11 @@ export async function markMail(
   ])
 }
 
+/** It stays unopened until then: what decides about it could not be asked. */
+export async function putOffMail(query: Query, id: string, dueAt: Date): Promise<void> {
+  await query(`UPDATE inbound_mail SET due_at = $2 WHERE id = $1 AND state = 'received'`, [id, dueAt])
+}
+
 export interface NewNotification {
   readonly mailId: string
   readonly ordinal: number

@@ -3,6 +3,7 @@ import { openMail, type OpenMailPorts } from '../../src/pipeline/open-mail.ts'
 import { receiveMail } from '../../src/pipeline/receive-mail.ts'
 import { fileKeyHolder } from '../../src/seal/own-key.ts'
 import { queryOf } from '../../src/store/query.ts'
+import { fixedAnchors } from '../../src/trust/anchors.ts'
 import { readCertificate } from '../../src/trust/certificate.ts'
 import { anyCms, type KeyPair } from '../neighbours/cms.ts'
 import { mailDate, seal } from '../neighbours/direct-message.ts'
@@ -65,7 +66,8 @@ export async function aMailbox() {
   const ports: OpenMailPorts = {
     dataSource: database.dataSource,
     keys: [{ certificate: own.certificate, key: fileKeyHolder(own.privateKey) }],
-    anchors: [certificateOf(root)],
+    trust: { anchors: fixedAnchors([certificateOf(root)]) },
+    localDomain: 'direct.ashby.example',
     ourAddresses: [ours],
     waits: { processedWithinMs: 3_600_000, deliveredWithinMs: 3_600_000 },
     isOwnRelay: (peer) => peer === '192.0.2.25',

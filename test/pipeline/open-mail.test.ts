@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { openMail } from '../../src/pipeline/open-mail.ts'
 import { readBlob } from '../../src/store/blobs.ts'
 import { reconcile } from '../../src/store/reconcile.ts'
 import { notification, seal } from '../neighbours/direct-message.ts'
@@ -211,11 +212,45 @@ describe('silence, and the mail as it came with the reason', () => {
   })
 })
 
+describe('while nobody says whether the signer is revoked', () => {
+  const because = 'its list of revoked certificates cannot be had'
+  const unknown = async () => ({ status: 'unknown', because }) as const
+  const undecided = () => ({ trust: { ...box.ports.trust, revocation: unknown } })
+
+  test('a message waits, and is taken when somebody does', async () => {
+    const { messageId, bytes } = letter()
+    const { id, state } = await box.takes(await box.sealed(bytes), {}, undecided())
+    expect(state).toBe('received')
+    expect(await box.query('SELECT due_at > now() AS later FROM inbound_mail WHERE id = $1', [id])).toEqual([
+      { later: true },
+    ])
+    await openMail(box.ports, id)
+    expect(await dispositions(messageId)).toEqual(['processed'])
+  })
+
+  test('a notification waits, too', async () => {
+    const told = { of: '<nothing@direct.ashby.example>', from: ellensPhr, to: ours, at: new Date() }
+    const { bytes } = notification({ ...told, disposition: 'processed' })
+    const { id, state } = await box.takes(await box.sealed(bytes), {}, undecided())
+    expect(state).toBe('received')
+    await openMail(box.ports, id)
+    expect(await box.query('SELECT state FROM inbound_mail WHERE id = $1', [id])).toEqual([
+      { state: 'notification' },
+    ])
+  })
+
+  test('after a day it is silence', async () => {
+    const tomorrow = () => new Date(Date.now() + 25 * 3_600_000)
+    expect(
+      await box.takes(await box.sealed(letter().bytes), {}, { ...undecided(), now: tomorrow }),
+    ).toMatchObject({ state: 'ignored', because: expect.stringContaining(because) })
+  })
+})
+
 test('opening one mail twice at once keeps and answers it once', async () => {
   const { messageId, bytes } = letter()
   const raw = await box.sealed(bytes)
   const id = await box.receives(raw)
-  const { openMail } = await import('../../src/pipeline/open-mail.ts')
   await Promise.all([openMail(box.ports, id), openMail(box.ports, id), openMail(box.ports, id)])
   expect(await box.inbox(messageId)).toHaveLength(1)
   expect(await dispositions(messageId)).toEqual(['processed'])
