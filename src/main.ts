@@ -3,13 +3,14 @@ import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
+import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
 import { drainMsMax, makeStops } from './engine/stops.ts'
 import { makeRoomForDays, workOf } from './engine/work.ts'
 import { startWorker } from './jobs/worker.ts'
 import { errorTrace, type Log } from './lib/log.ts'
 import { Metrics } from './lib/metrics.ts'
-import { readPartners, type Partners } from './partners.ts'
+import { certificatesOf, readPartners, type Partners } from './partners.ts'
 import { startDecider, type Decider } from './pipeline/decider.ts'
 import { probeDestinations } from './pipeline/probe-destinations.ts'
 import { sweep } from './pipeline/sweep.ts'
@@ -70,13 +71,16 @@ export async function startEngine(
     await noteDown(dataSource, 'engine-started')
     const partners = readPartners(settings, now())
     for (const [use, days] of partners.daysLeft) metrics.certificateDays.set({ use }, days)
+    const trust = await followTrust(settings, partners, dataSource, { log, metrics, stops })
     const channels = channelsOf(settings)
-    const decider = roles.has('worker') ? await startWorking(dataSource, channels, partners) : undefined
+    const decider = roles.has('worker')
+      ? await startWorking(dataSource, channels, partners, trust)
+      : undefined
     const listeners = roles.has('intake') ? await startListening(dataSource, channels, decider) : undefined
     const listens = [...(listeners?.listens ?? [])]
     if (roles.has('intake')) listens.push(...(await listenForDirectMail(settings, dataSource, stops, log)))
     if (roles.has('web'))
-      listens.push({ what: 'HTTP', on: await startServing(dataSource, partners, listeners) })
+      listens.push({ what: 'HTTP', on: await startServing(dataSource, partners, trust, listeners) })
     return {
       listens,
       missing: missingIn(settings, partners),
@@ -116,10 +120,12 @@ export async function startEngine(
     dataSource: DataSource,
     { plans }: LoadedChannels,
     partners: Partners,
+    trust: FollowedTrust,
   ): Promise<Decider> {
     const blindKey = await readBlindKey(queryOf(dataSource))
-    const { work, interrupt } = workOf(settings, plans, partners, dataSource, metrics, stops)
+    const { work, interrupt } = workOf(settings, plans, partners, dataSource, metrics, stops, trust)
     await sweep(dataSource, now(), 0)
+    await trust.scheduleDue()
     const worker = await startWorker(poolOf(dataSource), work, log, stepsAtATime)
     stops.add('the worker', () => {
       interrupt()
@@ -173,10 +179,17 @@ export async function startEngine(
   function startServing(
     dataSource: DataSource,
     partners: Partners,
+    trust: FollowedTrust,
     listeners: ChannelListeners | undefined,
   ): Promise<string> {
     const { access, authorities, tracking } = settings
-    const ports = { dataSource, discovery: partners.discovery, anchors: partners.anchors, now }
+    const ports = {
+      dataSource,
+      discovery: partners.discovery,
+      trust: partners.trust,
+      localDomain: settings.dataHolder?.address.domain.toLowerCase() ?? '',
+      now,
+    }
     const app = makeApi({
       dataSource,
       metrics,
@@ -187,6 +200,7 @@ export async function startEngine(
       ourAddress: settings.dataHolder?.address.text,
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels: () => listeners?.views() ?? [],
+      trust: () => trust.view(),
       unready: async () => [...(await unreadyDatabase(dataSource)), ...(listeners?.problems ?? [])],
       onDestinations: (authorization) => {
         probeDestinations(ports, authorization).catch((error: unknown) =>
@@ -226,8 +240,8 @@ export function missingIn(settings: Settings, partners: Partners): string[] {
       ? ['dataHolder: name and Direct address of the organisation that sends']
       : []),
     ...(partners.signers.length === 0 ? ['keys: a signing certificate and its key for that address'] : []),
-    ...(partners.anchors.length === 0
-      ? ['trust.anchors: the certificates of the trust communities you send to']
+    ...(certificatesOf(partners.anchorSet).length === 0
+      ? ['trust: the anchors of the communities you send to, as trust.anchors or trust.bundles']
       : []),
     ...(settings.documents.server === undefined
       ? ['fhirServers: the server that has the C-CDA documents']

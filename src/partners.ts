@@ -1,18 +1,20 @@
-import { globSync, readFileSync, statSync } from 'node:fs'
 import { relative } from 'node:path'
+import { readAnchorFiles, readWhole, shown } from './anchor-files.ts'
 import { makeAnswerCache } from './discovery/answer-cache.ts'
 import type { DiscoveryPorts } from './discovery/discover.ts'
 import { askDirectory, directoryLimitsUsual } from './discovery/ldap-directory.ts'
 import { resolveCert } from './lib/dns-cert.ts'
 import { resolveSrv } from './lib/dns-srv.ts'
-import { makeGuardedFetch } from './lib/guarded-fetch.ts'
+import { makeGuardedFetch, type GuardedFetch } from './lib/guarded-fetch.ts'
 import { resolveBy, resolveOutbound } from './lib/outbound-guard.ts'
 import { fileKeyHolder, type OwnKey } from './seal/own-key.ts'
 import type { Signer } from './seal/seal.ts'
 import type { Settings } from './settings.ts'
-import { readAnchors, type AnchorFile } from './trust/anchors.ts'
+import { changingAnchors, type ChangingAnchors } from './trust/anchors.ts'
 import type { Certificate } from './trust/certificate.ts'
 import { covers } from './trust/covers.ts'
+import { makeIssuerFinder } from './trust/issuer-finder.ts'
+import type { TrustPorts } from './trust/judge-certificates.ts'
 import { daysUntil, readOwnKey, type KeySource, type OwnKeyPair } from './trust/own-keys.ts'
 
 /** What an installation brings to the exchange: its keys, whom it trusts, and how it finds certificates. */
@@ -24,7 +26,10 @@ export interface Partners {
   /** Every key that may decrypt, those with expired certificates included. */
   readonly ownKeys: readonly OwnKey[]
   readonly anchors: readonly Certificate[]
+  /** Those of files; those of bundles are put beside them as they come (`engine/followed-trust.ts`). Ask it at each use. */
+  readonly anchorSet: ChangingAnchors
   readonly discovery: DiscoveryPorts
+  readonly trust: TrustPorts
   /**
    * Whole days left, negative when over: `sign` until the first signer expires, `decrypt` until the last certificate that
    * others may encrypt to does, `anchor` until the first anchor in use does.
@@ -34,15 +39,17 @@ export interface Partners {
   readonly problems: readonly string[]
 }
 
-/** Certificates and bundles are small; what is larger is not one. */
-const fileBytesMax = 16 * 1024 * 1024
-
 /** Reads keys and anchors from their files. Whatever is wrong with one of them leaves the others in use. */
 export function readPartners(settings: Settings, at: Date): Partners {
   const problems: string[] = []
   const pairs = readPairs(settings, at, problems)
   const signing = signingPairs(pairs, settings, problems)
-  const anchors = readTrusted(settings, at, problems)
+  const files = readAnchorFiles(settings.trust, at)
+  problems.push(...files.problems)
+  const anchorSet = changingAnchors(files.groups)
+  const anchors = certificatesOf(anchorSet)
+  const { allowPrivateAddresses, dns } = settings.discovery
+  const fetch = makeGuardedFetch({ allowPrivateAddresses, resolve: resolveBy(dns.servers) })
   const decrypting = pairs.filter(({ pair }) => pair.mayDecrypt.allowed)
   if (pairs.length > 0 && decrypting.length === 0)
     problems.push(
@@ -60,7 +67,9 @@ export function readPartners(settings: Settings, at: Date): Partners {
       key: fileKeyHolder(pair.privateKey),
     })),
     anchors,
-    discovery: discoveryOf(settings),
+    anchorSet,
+    discovery: discoveryOf(settings, fetch),
+    trust: { anchors: anchorSet, issuers: makeIssuerFinder(fetch) },
     daysLeft: daysLeftOf(pairs, signing, anchors, at),
     problems,
   }
@@ -120,32 +129,23 @@ function signingPairs(
   return signing
 }
 
-function readTrusted({ trust: { anchors } }: Settings, at: Date, problems: string[]): Certificate[] {
-  const files: AnchorFile[] = []
-  for (const { files: pattern } of anchors) {
-    const paths = /[*?[\]{}]/.test(pattern) ? globSync(pattern).sort() : [pattern]
-    if (paths.length === 0)
-      problems.push(`trust.anchors: no file fits ${shown(pattern)}: put the anchors’ PEM or DER files there`)
-    for (const path of paths) {
-      const content = readWhole(path)
-      if (typeof content === 'string') problems.push(`trust.anchors: ${shown(path)}: ${content}`)
-      else files.push({ name: shown(path), bytes: content })
-    }
-  }
-  const reading = readAnchors(files, at)
-  for (const { file, because } of reading.problems)
-    problems.push(`trust.anchors: ${file}: ${because}: replace it by a current one, or take it out`)
-  return [...reading.anchors]
+/** Each once, whatever they count for. */
+export function certificatesOf({ groups }: ChangingAnchors): Certificate[] {
+  const all = groups.flatMap(({ anchors }) => anchors.map(({ certificate }) => certificate))
+  return [...new Map(all.map((certificate) => [certificate.fingerprint, certificate])).values()]
 }
 
 /** One cache of each kind for the whole process. */
-function discoveryOf({ discovery: { dns, ldap, allowPrivateAddresses } }: Settings): DiscoveryPorts {
+function discoveryOf(
+  { discovery: { dns, ldap, allowPrivateAddresses } }: Settings,
+  fetch: GuardedFetch,
+): DiscoveryPorts {
   const servers = dns.servers.length === 0 ? ('system' as const) : dns.servers
   const options = { timeoutMs: dns.timeoutMs, attempts: dns.attempts, servers }
   const outbound = { allowPrivateAddresses, resolve: resolveBy(dns.servers) }
   return {
     resolveCert: (name) => resolveCert(name, options),
-    fetch: makeGuardedFetch(outbound),
+    fetch,
     cache: makeAnswerCache(),
     ...(ldap.enabled
       ? {
@@ -173,25 +173,13 @@ function daysLeftOf(
   else if (mine.length > 0) days.set('sign', Math.max(...mine.map(({ daysLeft }) => daysLeft)))
   const decrypting = mine.filter(({ mayDecrypt }) => mayDecrypt.allowed)
   if (decrypting.length > 0) days.set('decrypt', Math.max(...decrypting.map(({ daysLeft }) => daysLeft)))
-  const inUse = anchors.filter(({ notBefore, notAfter }) => notBefore <= at && at <= notAfter)
-  if (inUse.length > 0) days.set('anchor', Math.min(...inUse.map(({ notAfter }) => daysUntil(notAfter, at))))
+  const anchorDays = anchorDaysLeft(anchors, at)
+  if (anchorDays !== undefined) days.set('anchor', anchorDays)
   return days
 }
 
-/** The content, or why there is none. */
-function readWhole(path: string): Buffer | string {
-  try {
-    if (statSync(path).size > fileBytesMax)
-      return `larger than ${fileBytesMax} bytes: name a certificate file`
-    return readFileSync(path)
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    return `cannot be read (${code}): check the path and its permissions`
-  }
-}
-
-/** Paths as people wrote them, where they lie below the working directory. */
-function shown(path: string): string {
-  const short = relative(process.cwd(), path)
-  return short.startsWith('..') ? path : short
+/** Whole days until the first anchor in use expires. */
+export function anchorDaysLeft(anchors: readonly Certificate[], at: Date): number | undefined {
+  const inUse = anchors.filter(({ notBefore, notAfter }) => notBefore <= at && at <= notAfter)
+  return inUse.length === 0 ? undefined : Math.min(...inUse.map(({ notAfter }) => daysUntil(notAfter, at)))
 }

@@ -3,7 +3,7 @@ import { discover, type Discovery } from '../discovery/discover.ts'
 import { readDirectAddress, type DirectAddress } from '../domain/direct-address.ts'
 import { failureOf } from '../domain/failure.ts'
 import type { TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
-import { readPartners } from '../partners.ts'
+import { readPartners, type Partners } from '../partners.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
 import { print, printJson, settingsFor, theOne, Usage, type Command } from './command.ts'
@@ -19,9 +19,15 @@ Exit 0 when a message could be encrypted to the address now, 1 when not.`,
     const word = theOne(call, 'Direct address')
     const reading = readDirectAddress(word)
     if (!reading.valid) throw new Usage(`“${word}” is not a Direct address: ${reading.because}`)
-    const partners = readPartners(settingsFor(call), new Date())
+    const settings = settingsFor(call)
+    const partners = readPartners(settings, new Date())
     const trustProblems = partners.problems.filter((problem) => problem.startsWith('trust.'))
-    const answer = await lookUp(reading.address, partners, new Date())
+    const answer = await lookUp(
+      reading.address,
+      settings.dataHolder?.address.domain.toLowerCase() ?? '',
+      partners,
+      new Date(),
+    )
     if (call.isJson) printJson({ ...answer, problems: trustProblems })
     else print(tell(answer, trustProblems))
     return answer.usable ? 0 : 1
@@ -58,7 +64,8 @@ interface Found {
 
 async function lookUp(
   address: DirectAddress,
-  { discovery: ports, anchors }: Pick<ReturnType<typeof readPartners>, 'discovery' | 'anchors'>,
+  localDomain: string,
+  { discovery: ports, trust, anchors }: Pick<Partners, 'discovery' | 'trust' | 'anchors'>,
   at: Date,
 ): Promise<Answer> {
   const discovery = await discover(address, ports, at)
@@ -66,7 +73,14 @@ async function lookUp(
   if (discovery.outcome !== 'found')
     return { ...asked, usable: false, ...notFound(discovery), steps: discovery.trace, certificates: [] }
   const afterMs = discovery.trace.at(-1)?.afterMs ?? 0
-  const judged = judgeCertificates(discovery.certificates, [], anchors, address, 'encrypt', at, afterMs)
+  const judged = await judgeCertificates(discovery.certificates, [], trust, {
+    address,
+    localDomain,
+    direction: 'outgoing',
+    purpose: 'encrypt',
+    at,
+    afterMs,
+  })
   const usable = judged.trusted.length > 0
   const known = new Map(anchors.map((anchor) => [anchor.fingerprint, anchor.subject.text]))
   for (const der of discovery.certificates) {

@@ -6,8 +6,8 @@ import { mimeParts, safeFileName, type MimePart } from '../lib/mime-parts.ts'
 import { fieldValue } from '../lib/mime-reader.ts'
 import { readPartners } from '../partners.ts'
 import { open as openMessage, type OpenedMessage, type SignerReport } from '../seal/open.ts'
-import { readCertificate, type Certificate } from '../trust/certificate.ts'
-import { judgeCertificates } from '../trust/judge-certificates.ts'
+import { readCertificate } from '../trust/certificate.ts'
+import { judgeCertificates, type TrustPorts } from '../trust/judge-certificates.ts'
 import { Findings, print, printJson, settingsFor, theOne, type Call, type Command } from './command.ts'
 import { partInWords, shown } from './shown.ts'
 
@@ -23,7 +23,8 @@ Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: any
   options: { save: { type: 'string' } },
   async run(call) {
     const file = theOne(call, 'file')
-    const partners = readPartners(settingsFor(call), new Date())
+    const settings = settingsFor(call)
+    const partners = readPartners(settings, new Date())
     if (partners.ownKeys.length === 0)
       throw new Findings(
         ['there is no key to decrypt with; set `keys` in bluepost.yaml', ...partners.problems].join('\n'),
@@ -35,7 +36,10 @@ Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: any
       return 1
     }
     const from = addressIn(fieldValue(read, 'from') ?? fieldValue({ fields: read.outerFields }, 'from'))
-    const signers = read.signers.map((signer) => judged(signer, read, partners.anchors, from))
+    const localDomain = settings.dataHolder?.address.domain.toLowerCase() ?? ''
+    const signers = await Promise.all(
+      read.signers.map((signer) => judged(signer, read, partners.trust, localDomain, from)),
+    )
     const parts = mimeParts(read.message)
     const isVerified = read.signers.some((signer) => signer.valid)
     const names = saved(call, parts, isVerified)
@@ -50,6 +54,7 @@ Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: any
       isWrapped: read.isWrapped,
       cipher: read.cipher,
       keyTransport: read.keyTransport,
+      recipients: read.recipients,
       signers,
       parts: parts.map(({ mediaType, fileName, content }, index) => ({
         mediaType,
@@ -106,15 +111,19 @@ interface JudgedSigner {
   /** Why it is not valid, or not trusted. */
   readonly because: string | null
   readonly digest: string
+  readonly scheme: string | null
+  /** Such as `RSA 2048`. */
+  readonly key: string | null
   readonly signingTime: string | null
 }
 
-function judged(
+async function judged(
   signer: SignerReport,
   message: OpenedMessage,
-  anchors: readonly Certificate[],
+  trust: TrustPorts,
+  localDomain: string,
   from: string | undefined,
-): JudgedSigner {
+): Promise<JudgedSigner> {
   const certificates = message.certificates.flatMap((der) => {
     const reading = readCertificate(der)
     return reading.readable ? [reading.certificate] : []
@@ -126,20 +135,21 @@ function judged(
     isTrusted,
     because: because ?? null,
     digest: signer.digest,
+    scheme: signer.scheme ?? null,
+    key: signer.key ?? null,
     signingTime: signer.signingTime?.toISOString() ?? null,
   })
   if (!signer.valid || signer.certificate === undefined) return verdict(false, signer.because)
   const address = readDirectAddress(from ?? '')
   if (!address.valid)
     return verdict(false, 'its From is not one Direct address that a certificate could bind')
-  const judgement = judgeCertificates(
-    [signer.certificate],
-    certificates,
-    anchors,
-    address.address,
-    'sign',
-    new Date(),
-  )
+  const judgement = await judgeCertificates([signer.certificate], certificates, trust, {
+    address: address.address,
+    localDomain,
+    direction: 'incoming',
+    purpose: 'sign',
+    at: new Date(),
+  })
   return judgement.trusted.length > 0 ? verdict(true) : verdict(false, judgement.because)
 }
 
@@ -174,6 +184,7 @@ interface Report {
   readonly isWrapped: boolean
   readonly cipher: string
   readonly keyTransport: string
+  readonly recipients: number
   readonly signers: readonly JudgedSigner[]
   readonly parts: readonly {
     readonly bytes: number
@@ -186,12 +197,13 @@ function inWords(report: Report, parts: readonly MimePart[]): string[] {
   const lines = Object.entries(report.headers).map(([name, value]) => `${name}: ${shown(value ?? '–')}`)
   lines.push(
     '',
-    `Encrypted with ${report.cipher}, key by ${report.keyTransport}${report.isWrapped ? '' : '; not wrapped, so its header was not signed'}`,
+    `Encrypted with ${report.cipher}, key by ${report.keyTransport}, for ${report.recipients} certificate${report.recipients === 1 ? '' : 's'}${report.isWrapped ? '' : '; not wrapped, so its header was not signed'}`,
   )
-  for (const { subject, isValid, isTrusted, because, digest } of report.signers) {
+  for (const { subject, isValid, isTrusted, because, ...made } of report.signers) {
     const verdict = isTrusted ? 'valid and trusted' : isValid ? 'valid, but not trusted' : 'NOT valid'
+    const how = [made.key, made.scheme, made.digest, made.signingTime].filter((one) => one !== null)
     lines.push(
-      `Signed by ${shown(subject ?? 'somebody whose certificate is missing')} (${digest}): ${verdict}${because === null ? '' : `: ${shown(because)}`}`,
+      `Signed by ${shown(subject ?? 'somebody whose certificate is missing')} (${how.join(', ')}): ${verdict}${because === null ? '' : `: ${shown(because)}`}`,
     )
   }
   for (const [index, part] of parts.entries()) {

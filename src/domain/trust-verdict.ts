@@ -21,6 +21,7 @@ export type DistrustCode =
   | 'critical-extension'
   | 'not-a-ca'
   | 'path-too-long'
+  | 'policy'
   | 'name-constraints'
   | 'bad-signature'
   | 'anchor-expired'
@@ -28,12 +29,28 @@ export type DistrustCode =
   | 'revoked'
   | 'revocation-unknown'
 
+/** What was learned of the revocation of one certificate that is trusted. */
+export interface RevocationFinding {
+  /** SHA-256 of the certificate. */
+  readonly fingerprint: string
+  /** `unknown` only where the settings let that pass; `not-published`: the certificate names nobody who could say. */
+  readonly status: 'good' | 'unknown' | 'not-published'
+  /** URL of the list or the responder. */
+  readonly source?: string
+  /** When the list or reply was made. */
+  readonly asOf?: Date
+  /** Past its nextUpdate, within the grace of the settings. */
+  readonly isStale?: boolean
+}
+
 export type TrustVerdict =
   | {
       readonly trusted: true
       readonly binding: Binding
       /** SHA-256 fingerprints, leaf first, anchor last. */
       readonly path: readonly string[]
+      /** One for each certificate below the anchor, leaf first; empty where revocation is not checked. */
+      readonly revocation: readonly RevocationFinding[]
     }
   | {
       readonly trusted: false

@@ -15,6 +15,7 @@ import { sealAudit } from '../store/audit.ts'
 import { ensureContentPartitions } from '../store/content-partitions.ts'
 import { inTransaction } from '../store/query.ts'
 import { dropPast } from '../store/retention.ts'
+import type { FollowedTrust } from './followed-trust.ts'
 import type { Stops } from './stops.ts'
 
 /** Partitions of message content are made this many days ahead: an engine that is not restarted for long finds them. */
@@ -37,10 +38,16 @@ export function workOf(
   dataSource: DataSource,
   metrics: Metrics,
   stops: Stops,
+  trust: FollowedTrust,
 ): Working {
   const now = () => new Date()
   const shared = { dataSource, now, jitter: Math.random }
   const { tracking, dataHolder } = settings
+  const recipients = {
+    discovery: partners.discovery,
+    trust: partners.trust,
+    localDomain: dataHolder?.address.domain.toLowerCase() ?? '',
+  }
   const waits = {
     processedWithinMs: tracking.processedWithinMs,
     deliveredWithinMs: tracking.deliveredWithinMs,
@@ -63,8 +70,7 @@ export function workOf(
       documents: settings.documents,
       timezone: settings.timezone,
       aliases: settings.authorities,
-      discovery: partners.discovery,
-      anchors: partners.anchors,
+      ...recipients,
       sealer,
       signerFingerprints: partners.signerFingerprints,
       keyTransport: settings.seal.keyTransport,
@@ -79,7 +85,7 @@ export function workOf(
   const mail: OpenMailPorts = {
     ...shared,
     keys: partners.ownKeys,
-    anchors: partners.anchors,
+    ...recipients,
     ourAddresses: dataHolder === undefined ? [] : [dataHolder.address.text],
     waits,
     isOwnRelay: tracking.isOwnRelay,
@@ -92,8 +98,7 @@ export function workOf(
       : {
           ...shared,
           edge,
-          discovery: partners.discovery,
-          anchors: partners.anchors,
+          ...recipients,
           signers: partners.signers,
           keyTransport: settings.seal.keyTransport,
           retry: settings.edge.retry,
@@ -110,7 +115,9 @@ export function workOf(
     answer: async (answerId) => {
       if (answers !== undefined) await answer(answers, answerId)
     },
+    refreshBundle: (bundle) => trust.refresh(bundle),
     minutely: async () => {
+      await trust.scheduleDue()
       while ((await inTransaction(dataSource, (query) => sealAudit(query, now()))) > 0);
     },
     daily: async () => {

@@ -118,7 +118,13 @@ async function certificatesFor(ports: AnswerPorts, owed: Answer): Promise<readon
       const one = readCertificate(der)
       return one.readable ? [one.certificate] : []
     })
-    const judged = await judgeCertificates(signers, pool, ports.anchors, reading.address, 'encrypt', at)
+    const judged = await judgeCertificates(signers, pool, ports.trust, {
+      address: reading.address,
+      localDomain: ports.localDomain,
+      direction: 'outgoing',
+      purpose: 'encrypt',
+      at,
+    })
     if (judged.trusted.length === 0) throw error
     return judged.trusted.map(({ certificate }) => certificate)
   }

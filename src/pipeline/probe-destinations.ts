@@ -1,16 +1,13 @@
 import type { DataSource } from 'typeorm'
-import { discover, type DiscoveryPorts } from '../discovery/discover.ts'
 import type { Authorization } from '../domain/authorization.ts'
-import { readDirectAddress } from '../domain/direct-address.ts'
+import { Failed, type FailureCode } from '../domain/failure.ts'
+import type { TraceStep } from '../domain/trust-verdict.ts'
 import { appendAudit } from '../store/audit.ts'
 import { queryOf } from '../store/query.ts'
-import type { Certificate } from '../trust/certificate.ts'
-import { judgeCertificates } from '../trust/judge-certificates.ts'
+import { trustedRecipients, type RecipientPorts } from './recipients.ts'
 
-export interface ProbePorts {
+export interface ProbePorts extends RecipientPorts {
   readonly dataSource: DataSource
-  readonly discovery: DiscoveryPorts
-  readonly anchors: readonly Certificate[]
   readonly now: () => Date
 }
 
@@ -35,19 +32,27 @@ export async function probeDestinations(ports: ProbePorts, authorization: Author
   }
 }
 
+type Probe = 'trusted' | 'untrusted' | 'absent' | 'unavailable'
+
+const outcomes: Partial<Record<FailureCode, Probe>> = {
+  'recipient-no-certificate': 'absent',
+  'recipient-untrusted': 'untrusted',
+  'discovery-unavailable': 'unavailable',
+}
+
 async function probeOne(
-  { discovery: ports, anchors }: ProbePorts,
+  ports: ProbePorts,
   destination: string,
   at: Date,
-): Promise<{ outcome: 'trusted' | 'untrusted' | 'absent' | 'unavailable'; trace: readonly string[] }> {
-  const reading = readDirectAddress(destination)
-  if (!reading.valid) return { outcome: 'absent', trace: [reading.because] }
-  const discovery = await discover(reading.address, ports, at)
-  if (discovery.outcome !== 'found')
-    return { outcome: discovery.outcome, trace: discovery.trace.map(({ detail }) => detail) }
-  const judged = judgeCertificates(discovery.certificates, [], anchors, reading.address, 'encrypt', at)
-  return {
-    outcome: judged.trusted.length > 0 ? 'trusted' : 'untrusted',
-    trace: [...discovery.trace, ...judged.trace].map(({ detail }) => detail),
+): Promise<{ outcome: Probe; trace: readonly string[] }> {
+  const told = (trace: readonly TraceStep[]) => trace.map(({ detail }) => detail)
+  try {
+    const { trace } = await trustedRecipients(ports, destination, at)
+    return { outcome: 'trusted', trace: told(trace) }
+  } catch (error) {
+    const outcome = error instanceof Failed ? outcomes[error.code] : undefined
+    if (outcome === undefined) throw error
+    const { trace = [] } = ((error as Failed).detail ?? {}) as { trace?: readonly TraceStep[] }
+    return { outcome, trace: trace.length > 0 ? told(trace) : [(error as Failed).because] }
   }
 }

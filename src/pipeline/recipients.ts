@@ -3,11 +3,13 @@ import { readDirectAddress } from '../domain/direct-address.ts'
 import { Failed } from '../domain/failure.ts'
 import type { TraceStep } from '../domain/trust-verdict.ts'
 import type { Certificate } from '../trust/certificate.ts'
-import { judgeCertificates } from '../trust/judge-certificates.ts'
+import { judgeCertificates, type TrustPorts } from '../trust/judge-certificates.ts'
 
 export interface RecipientPorts {
   readonly discovery: DiscoveryPorts
-  readonly anchors: readonly Certificate[]
+  readonly trust: TrustPorts
+  /** The domain of our own address. */
+  readonly localDomain: string
 }
 
 /** Whom a message is encrypted to, and how trust in them came about. */
@@ -42,7 +44,14 @@ export async function trustedRecipients(
       `no certificate is published for the address or for ${reading.address.domain}`,
       { detail: { trace: discovery.trace } },
     )
-  const judged = judgeCertificates(discovery.certificates, [], ports.anchors, reading.address, 'encrypt', at)
+  const judged = await judgeCertificates(discovery.certificates, [], ports.trust, {
+    address: reading.address,
+    localDomain: ports.localDomain,
+    direction: 'outgoing',
+    purpose: 'encrypt',
+    at,
+    afterMs: discovery.trace.at(-1)?.afterMs ?? 0,
+  })
   const trace = [...discovery.trace, ...judged.trace]
   if (judged.trusted.length === 0)
     throw new Failed('recipient-untrusted', judged.because, { detail: { trace } })

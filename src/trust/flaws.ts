@@ -24,6 +24,7 @@ const furthestLast: readonly DistrustCode[] = [
   'critical-extension',
   'not-a-ca',
   'path-too-long',
+  'policy',
   'name-constraints',
   'bad-signature',
   'anchor-expired',
@@ -195,9 +196,9 @@ export function signatureFlaw(child: Certificate, issuer: Certificate): Flaw {
   }
 }
 
-export function policyFlaw(path: readonly Certificate[]): Flaw | undefined {
-  const because = policyViolation(path)
-  return because === undefined ? undefined : { code: 'critical-extension', because }
+export function policyFlaw(path: readonly Certificate[], wanted?: readonly string[]): Flaw | undefined {
+  const because = policyViolation(path, wanted)
+  return because === undefined ? undefined : { code: 'policy', because }
 }
 
 function isSelfIssued(certificate: Certificate): boolean {

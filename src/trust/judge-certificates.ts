@@ -1,8 +1,38 @@
 import type { DirectAddress } from '../domain/direct-address.ts'
-import type { CertificatePurpose, TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
+import type {
+  CertificatePurpose,
+  RevocationFinding,
+  TraceStep,
+  TrustVerdict,
+} from '../domain/trust-verdict.ts'
+import type { AnchorSet, TrustAnchor } from './anchors.ts'
 import { readCertificate, type Certificate } from './certificate.ts'
 import { tellingness } from './flaws.ts'
-import { validateChain } from './validate-chain.ts'
+import type { IssuerFinder } from './issuer-finder.ts'
+import type { RevocationCheck, RevocationStatus } from './revocation.ts'
+import { validateChain, type ChainVerdict } from './validate-chain.ts'
+
+/** What judging asks of the world. */
+export interface TrustPorts {
+  readonly anchors: AnchorSet
+  /** Absent: revocation is not checked. */
+  readonly revocation?: RevocationCheck
+  /** Absent: issuers that nobody brought along are not looked for. */
+  readonly issuers?: IssuerFinder
+}
+
+export interface TrustQuestion {
+  /** Whose certificates they are said to be. */
+  readonly address: DirectAddress
+  /** The domain of our own address: its anchors count. */
+  readonly localDomain: string
+  /** `outgoing`: we encrypt to them; `incoming`: they signed to us. */
+  readonly direction: 'outgoing' | 'incoming'
+  readonly purpose: CertificatePurpose
+  readonly at: Date
+  /** The moment of the look-up at which judging begins, for the trace. */
+  readonly afterMs?: number
+}
 
 export interface Judgement {
   /** Every one that may be used, in the order given: all of them get the message. */
@@ -21,30 +51,31 @@ export interface Judgement {
 }
 
 /**
- * Judges each certificate that was found for an address. Those found serve as possible intermediates for each other.
+ * Judges each certificate that was found for an address: path to an anchor, then revocation of everything below the anchor.
+ * Those found serve as possible intermediates for each other; where no path is complete, issuers are fetched from where
+ * the certificates say.
  *
  * @param ders DER as found
  * @param pool further untrusted certificates that may lie in between
- * @param afterMs the moment of the look-up that the trace shall show; judging takes no time worth telling
  */
-export function judgeCertificates(
+export async function judgeCertificates(
   ders: readonly Buffer[],
   pool: readonly Certificate[],
-  anchors: readonly Certificate[],
-  address: DirectAddress,
-  purpose: CertificatePurpose,
-  at: Date,
-  afterMs = 0,
-): Judgement {
+  ports: TrustPorts,
+  question: TrustQuestion,
+): Promise<Judgement> {
+  const begun = performance.now()
   const trusted: Judgement['trusted'][number][] = []
   const refused: Judgement['refused'][number][] = []
   const trace: TraceStep[] = []
+  const tell: Tell = (outcome, detail) => {
+    const afterMs = (question.afterMs ?? 0) + Math.round(performance.now() - begun)
+    trace.push({ afterMs, step: 'trust', outcome, detail })
+  }
+  const anchors = ports.anchors.anchorsFor(question.direction, question.localDomain)
   const readings = ders.map(readCertificate)
-  const found = readings.flatMap((reading) => (reading.readable ? [reading.certificate] : []))
-  const others = [...pool, ...found]
+  const others = [...pool, ...readings.flatMap((reading) => (reading.readable ? [reading.certificate] : []))]
   for (const reading of readings) {
-    const tell = (outcome: 'trusted' | 'refused', detail: string) =>
-      trace.push({ afterMs, step: 'trust', outcome, detail })
     if (!reading.readable) {
       const verdict = { trusted: false, code: 'unreadable', because: reading.because, path: [] } as const
       refused.push({ verdict })
@@ -52,19 +83,186 @@ export function judgeCertificates(
       continue
     }
     const { certificate } = reading
-    const verdict = validateChain(certificate, others, anchors, { at, purpose, address })
-    const who = `“${certificate.subject.text}” (SHA-256 ${certificate.fingerprint.slice(0, 16)}…)`
+    const verdict = await judgeOne(certificate, others, anchors, ports, question, tell)
+    const who = shown(certificate)
     if (verdict.trusted) {
       trusted.push({ certificate, verdict })
-      const anchor = verdict.path.at(-1)!.slice(0, 16)
-      const links = verdict.path.length
-      tell('trusted', `${who}: ${verdict.binding}-bound, ${links} certificates up to anchor ${anchor}…`)
+      const anchor = verdict.path.at(-1)!
+      const source = anchors.find((one) => one.certificate.fingerprint === anchor)!.source
+      const links = verdict.path.length === 1 ? 'an anchor itself' : `${verdict.path.length} certificates`
+      tell(
+        'trusted',
+        `${who}: ${verdict.binding}-bound, ${links} up to anchor ${anchor.slice(0, 16)}… (${source})`,
+      )
     } else {
       refused.push({ certificate, verdict })
       tell('refused', `${who}: ${verdict.code}: ${verdict.because}`)
     }
   }
   return { trusted, refused, trace, because: trusted.length > 0 ? '' : reasonOf(refused) }
+}
+
+type Tell = (outcome: TraceStep['outcome'], detail: string) => void
+
+/** Paths tried anew because an authority in one is revoked; issuers fetched for one certificate. */
+const detoursMax = 4
+const fetchesMax = 6
+
+async function judgeOne(
+  leaf: Certificate,
+  pool: readonly Certificate[],
+  anchors: readonly TrustAnchor[],
+  ports: TrustPorts,
+  question: TrustQuestion,
+  tell: Tell,
+): Promise<TrustVerdict> {
+  const { at, purpose, address } = question
+  const avoided = new Map<string, Refused>()
+  let known = pool
+  let fetched: readonly Certificate[] | undefined
+  for (let detour = 0; ; detour++) {
+    const usable = known.filter(({ fingerprint }) => !avoided.has(fingerprint))
+    const chain = validateChain(leaf, usable, anchors, { at, purpose, address })
+    if (!chain.trusted) {
+      if (fetched === undefined && ports.issuers !== undefined && mayLackIssuer(chain)) {
+        fetched = await fetchIssuers(leaf, known, ports.issuers, at, tell)
+        known = [...known, ...fetched]
+        if (fetched.length > 0) continue
+      }
+      // Without the revoked authority there is no other way: that is what its owner has to hear.
+      return avoided.values().next().value ?? withPath(chain)
+    }
+    const findings: RevocationFinding[] = []
+    const obstacle = await firstObstacle(chain.path, known, ports.revocation, at, findings, tell)
+    if (obstacle === undefined)
+      return {
+        trusted: true,
+        binding: chain.binding,
+        path: chain.path.map(({ fingerprint }) => fingerprint),
+        revocation: findings,
+      }
+    if (obstacle.certificate === leaf || detour === detoursMax) return obstacle.verdict
+    avoided.set(obstacle.certificate.fingerprint, obstacle.verdict)
+  }
+}
+
+type Refused = TrustVerdict & { trusted: false }
+
+/** A flaw of the leaf itself stays, whoever issued it. */
+function mayLackIssuer({ path, ...verdict }: ChainVerdict): boolean {
+  return !verdict.trusted && (verdict.code === 'no-path' || path.length > 1)
+}
+
+function withPath({ path, ...verdict }: ChainVerdict & { trusted: false }): Refused {
+  return { ...verdict, path: path.map(({ fingerprint }) => fingerprint) }
+}
+
+/** Upwards from the leaf, one certificate after the other, as long as the next issuer is unknown. */
+async function fetchIssuers(
+  leaf: Certificate,
+  pool: readonly Certificate[],
+  issuers: IssuerFinder,
+  at: Date,
+  tell: Tell,
+): Promise<readonly Certificate[]> {
+  const found = new Map<string, Certificate>()
+  const asked = new Set<string>()
+  const queue = [leaf, ...issuersIn(pool, leaf)]
+  for (let fetches = 0; fetches < fetchesMax && queue.length > 0;) {
+    const certificate = queue.shift()!
+    if (asked.has(certificate.fingerprint) || certificate.authorityInfoAccess.caIssuers.length === 0) continue
+    asked.add(certificate.fingerprint)
+    fetches++
+    const answer = await issuers(certificate, at)
+    for (const { isFound, text } of answer.told) tell(isFound ? 'found' : 'failed', text)
+    for (const one of answer.certificates) {
+      if (one.subject.comparable !== certificate.issuer.comparable) continue
+      found.set(one.fingerprint, one)
+      queue.push(one)
+    }
+  }
+  return [...found.values()]
+}
+
+/** Those of the pool that stand above a certificate by name, nearest first. */
+function issuersIn(pool: readonly Certificate[], leaf: Certificate): Certificate[] {
+  const above: Certificate[] = []
+  for (let level = [leaf]; level.length > 0 && above.length < fetchesMax;) {
+    const names = new Set(level.map(({ issuer }) => issuer.comparable))
+    level = pool.filter((one) => names.has(one.subject.comparable) && !above.includes(one) && one !== leaf)
+    above.push(...level)
+  }
+  return above
+}
+
+/** The first certificate of a path that revocation speaks against, leaf first. The anchor is trusted by configuration. */
+async function firstObstacle(
+  path: readonly Certificate[],
+  pool: readonly Certificate[],
+  check: RevocationCheck | undefined,
+  at: Date,
+  findings: RevocationFinding[],
+  tell: Tell,
+): Promise<{ certificate: Certificate; verdict: Refused } | undefined> {
+  if (check === undefined) return undefined
+  for (const [index, certificate] of path.slice(0, -1).entries()) {
+    const status = await check(certificate, path[index + 1]!, pool, at)
+    tell(...wordsOf(certificate, status))
+    const flaw = revocationFlaw(certificate, status)
+    if (flaw === undefined) findings.push(findingOf(certificate, status))
+    else {
+      const fingerprints = path.map(({ fingerprint }) => fingerprint)
+      return { certificate, verdict: { trusted: false, ...flaw, path: fingerprints } }
+    }
+  }
+  return undefined
+}
+
+function revocationFlaw(
+  certificate: Certificate,
+  status: RevocationStatus,
+): Pick<Refused, 'code' | 'because'> | undefined {
+  if (status.status === 'revoked') {
+    const reason = status.reason === undefined ? '' : ` (${status.reason})`
+    return {
+      code: 'revoked',
+      because: `${shown(certificate)} was revoked at ${status.since.toISOString()}${reason}, says ${status.source}`,
+    }
+  }
+  if (status.status === 'unknown' && status.isTolerated !== true)
+    return {
+      code: 'revocation-unknown',
+      because: `whether ${shown(certificate)} is revoked cannot be found out: ${status.because}`,
+    }
+  return undefined
+}
+
+function findingOf({ fingerprint }: Certificate, status: RevocationStatus): RevocationFinding {
+  if (status.status === 'good') {
+    const { source, asOf, isStale = false } = status
+    return { fingerprint, status: 'good', source, asOf, isStale }
+  }
+  return { fingerprint, status: status.status === 'unknown' ? 'unknown' : 'not-published' }
+}
+
+function wordsOf(certificate: Certificate, status: RevocationStatus): [TraceStep['outcome'], string] {
+  const who = shown(certificate)
+  switch (status.status) {
+    case 'good': {
+      const stale = status.isStale === true ? ', past its next update and within grace' : ''
+      return ['found', `${who}: not revoked, as of ${status.asOf.toISOString()}${stale} (${status.source})`]
+    }
+    case 'revoked':
+      return ['refused', `${who}: revoked at ${status.since.toISOString()} (${status.source})`]
+    case 'unknown':
+      return ['failed', `${who}: revocation unknown: ${status.because}`]
+    case 'not-published':
+      return ['skipped', `${who}: names neither a revocation list nor a responder`]
+  }
+}
+
+function shown(certificate: Certificate): string {
+  return `“${certificate.subject.text}” (SHA-256 ${certificate.fingerprint.slice(0, 16)}…)`
 }
 
 function reasonOf(refused: Judgement['refused']): string {

@@ -1,5 +1,6 @@
 import type { DirectAddress } from '../domain/direct-address.ts'
-import type { Binding, CertificatePurpose, TrustVerdict } from '../domain/trust-verdict.ts'
+import type { Binding, CertificatePurpose } from '../domain/trust-verdict.ts'
+import type { TrustAnchor } from './anchors.ts'
 import type { Certificate } from './certificate.ts'
 import { covers } from './covers.ts'
 import {
@@ -21,6 +22,13 @@ export interface ChainQuestion {
   readonly address?: DirectAddress
   readonly limits?: Partial<ChainLimits>
 }
+
+/** A {@link TrustVerdict} with the certificates themselves, before revocation. Leaf first, anchor last. */
+export type ChainVerdict =
+  | { readonly trusted: true; readonly binding: Binding; readonly path: readonly Certificate[] }
+  | ({ readonly trusted: false; readonly path: readonly Certificate[] } & Flaw)
+
+type Anchor = Pick<TrustAnchor, 'certificate' | 'policies'>
 
 /** What one question may cost, whatever certificates somebody puts into the pool. */
 export interface ChainLimits {
@@ -52,28 +60,28 @@ const limitsDefault: ChainLimits = {
  *
  * @param pool other certificates that may lie in between; untrusted, in any order
  * @example validateChain(leaf, [intermediate], anchors, { at, purpose: 'encrypt', address })
- *          // { trusted: true, binding: 'address', path: ['9f2c…', '41aa…', '77b0…'] }
+ *          // { trusted: true, binding: 'address', path: [leaf, intermediate, anchor] }
  */
 export function validateChain(
   leaf: Certificate,
   pool: readonly Certificate[],
-  anchors: readonly Certificate[],
+  anchors: readonly Anchor[],
   question: ChainQuestion,
-): TrustVerdict {
+): ChainVerdict {
   const coverage = question.address === undefined ? presumed(leaf) : covers(leaf, question.address)
   const flaw: Flaw | undefined = coverage.covered
     ? leafFlaw(leaf, question.at, question.purpose)
     : { code: 'address-not-bound', because: coverage.because }
-  if (flaw !== undefined || !coverage.covered) return { trusted: false, ...flaw!, path: [leaf.fingerprint] }
+  if (flaw !== undefined || !coverage.covered) return { trusted: false, ...flaw!, path: [leaf] }
   const { binding } = coverage
-  if (anchors.some(({ fingerprint }) => fingerprint === leaf.fingerprint))
-    return { trusted: true, binding, path: [leaf.fingerprint] }
+  const itself = anchors.find(({ certificate }) => certificate.fingerprint === leaf.fingerprint)
+  if (itself !== undefined && policyFlaw([leaf], itself.policies) === undefined)
+    return { trusted: true, binding, path: [leaf] }
 
   const search = searchPath(leaf, pool, anchors, question)
-  const path = (search.path ?? search.furthestPath).map(({ fingerprint }) => fingerprint)
   return search.path === undefined
-    ? { trusted: false, ...search.furthest, path }
-    : { trusted: true, binding, path }
+    ? { trusted: false, ...search.furthest, path: search.furthestPath }
+    : { trusted: true, binding, path: search.path }
 }
 
 type Search =
@@ -86,7 +94,7 @@ class BudgetExceeded extends Error {}
 function searchPath(
   leaf: Certificate,
   pool: readonly Certificate[],
-  anchors: readonly Certificate[],
+  anchors: readonly Anchor[],
   question: ChainQuestion,
 ): Search {
   const limits = { ...limitsDefault, ...question.limits }
@@ -121,7 +129,8 @@ function searchPath(
     const child = path.at(-1)!
     const issuers = issuersOf(child, path, pool, anchors, question.at)
     if (issuers.length === 0) note(noIssuer(child, pool, anchors), path)
-    for (const { issuer, isAnchor } of issuers) {
+    for (const { issuer, anchor } of issuers) {
+      const isAnchor = anchor !== undefined
       spend('candidates')
       const longer = [...path, issuer]
       const flaw =
@@ -133,7 +142,7 @@ function searchPath(
           : (digestFlaw(child) ??
             authorityFlaw(issuer, path, isAnchor, question.at, () => spend('nameComparisons')) ??
             (isSigned(child, issuer) ? undefined : signatureFlaw(child, issuer)) ??
-            (isAnchor ? policyFlaw(path) : undefined))
+            (isAnchor ? policyFlaw(path, anchor.policies) : undefined))
       if (flaw !== undefined) {
         note(flaw, longer)
         continue
@@ -162,13 +171,13 @@ function issuersOf(
   child: Certificate,
   path: readonly Certificate[],
   pool: readonly Certificate[],
-  anchors: readonly Certificate[],
+  anchors: readonly Anchor[],
   at: Date,
-): { issuer: Certificate; isAnchor: boolean }[] {
+): { issuer: Certificate; anchor?: Anchor }[] {
   const name = child.issuer.comparable
   if (name === '') return []
   const isNamed = (candidate: Certificate) => candidate.subject.comparable === name
-  const trusted = anchors.filter(isNamed)
+  const trusted = anchors.filter(({ certificate }) => isNamed(certificate))
   const isInPath = (candidate: Certificate) =>
     path.some(
       (below) =>
@@ -177,14 +186,20 @@ function issuersOf(
     )
   const between = new Map<string, Certificate>()
   for (const candidate of pool)
-    if (isNamed(candidate) && !isInPath(candidate) && !trusted.includes(candidate))
+    if (
+      isNamed(candidate) &&
+      !isInPath(candidate) &&
+      !trusted.some(({ certificate }) => certificate === candidate)
+    )
       between.set(candidate.fingerprint, candidate)
   const unlikeliness = (candidate: Certificate) =>
     (isKeyHinted(child, candidate) ? 0 : 2) + (dateFlaw(candidate, at) === undefined ? 0 : 1)
   const byLikelihood = (a: Certificate, b: Certificate) => unlikeliness(a) - unlikeliness(b)
   return [
-    ...trusted.sort(byLikelihood).map((issuer) => ({ issuer, isAnchor: true })),
-    ...[...between.values()].sort(byLikelihood).map((issuer) => ({ issuer, isAnchor: false })),
+    ...trusted
+      .sort((a, b) => byLikelihood(a.certificate, b.certificate))
+      .map((anchor) => ({ issuer: anchor.certificate, anchor })),
+    ...[...between.values()].sort(byLikelihood).map((issuer) => ({ issuer })),
   ]
 }
 
@@ -194,7 +209,7 @@ function isKeyHinted(child: Certificate, issuer: Certificate): boolean {
   return wanted === undefined || own === undefined || wanted.equals(own)
 }
 
-function noIssuer(child: Certificate, pool: readonly Certificate[], anchors: readonly Certificate[]): Flaw {
+function noIssuer(child: Certificate, pool: readonly Certificate[], anchors: readonly Anchor[]): Flaw {
   if (anchors.length === 0) return { code: 'no-path', because: 'no trust anchor is configured' }
   const anchorsCounted = anchors.length === 1 ? 'the 1 anchor' : `the ${anchors.length} anchors`
   return {

@@ -16,16 +16,25 @@ for (const { about, cases } of everyChain)
   describe(about, () => {
     test.each(cases.map((one) => [one.what, one.expected, one] as const))(
       '%s: %s',
-      (_what, expected, given) => {
+      async (_what, expected, given) => {
         const address = readDirectAddress(given.address)
         if (!address.valid) throw new Error(address.because)
-        const { trusted, refused } = judgeCertificates(
+        const anchors = readable(given.anchors).map((certificate) => ({
+          certificate,
+          source: 'given',
+          ...(given.policies === undefined ? {} : { policies: given.policies }),
+        }))
+        const { trusted, refused } = await judgeCertificates(
           [given.leaf],
           readable(given.pool),
-          readable(given.anchors),
-          address.address,
-          given.purpose,
-          given.at,
+          { anchors: { anchorsFor: () => anchors } },
+          {
+            address: address.address,
+            localDomain: 'direct.ashby.example',
+            direction: given.purpose === 'sign' ? 'incoming' : 'outgoing',
+            purpose: given.purpose,
+            at: given.at,
+          },
         )
         const verdict = trusted[0]?.verdict ?? refused[0]!.verdict
         expect(verdict.trusted ? 'trusted' : `${verdict.code}: ${verdict.because}`).toMatch(

@@ -142,14 +142,14 @@ function policies(): ChainCase[] {
       issuer: { policies: [medium], extensions: [asking] },
       leaf: { policies: [medium] },
     }),
-    of('a policy asked for and missing', 'critical-extension', {
+    of('a policy asked for and missing', 'policy', {
       issuer: { policies: [medium], extensions: [asking] },
     }),
-    of('a policy asked for and another one there', 'critical-extension', {
+    of('a policy asked for and another one there', 'policy', {
       issuer: { policies: [medium], extensions: [asking] },
       leaf: { policies: [other] },
     }),
-    of('any policy where any policy is inhibited', 'critical-extension', {
+    of('any policy where any policy is inhibited', 'policy', {
       issuer: { policies: [medium], extensions: [asking, inhibiting] },
       leaf: { policies: [any] },
     }),
@@ -161,11 +161,11 @@ function policies(): ChainCase[] {
       issuer: { policies: [medium], extensions: [asking, mapping(medium, other)] },
       leaf: { policies: [other] },
     }),
-    of('a policy mapped away', 'critical-extension', {
+    of('a policy mapped away', 'policy', {
       issuer: { policies: [medium], extensions: [asking, mapping(medium, other)] },
       leaf: { policies: [medium] },
     }),
-    of('“any policy” mapped, which must not be', 'critical-extension', {
+    of('“any policy” mapped, which must not be', 'policy', {
       issuer: { policies: [medium], extensions: [asking, mapping(any, other)] },
       leaf: { policies: [other] },
     }),

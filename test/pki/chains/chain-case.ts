@@ -10,6 +10,8 @@ export interface ChainCase {
   readonly leaf: Buffer
   readonly pool: readonly Buffer[]
   readonly anchors: readonly Buffer[]
+  /** The anchors are trusted for these policies only. */
+  readonly policies?: readonly string[]
   readonly address: string
   readonly purpose: CertificatePurpose
   readonly at: Date
