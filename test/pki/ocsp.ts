@@ -37,6 +37,8 @@ export interface OcspWishes {
   readonly responseStatus?: number
   readonly certIdHash?: 'sha1' | 'sha256'
   readonly serial?: bigint
+  /** Whose certificate the reply is about, where it is not the issuer’s. */
+  readonly certIdIssuer?: Issued
   readonly nameBy?: 'name' | 'key'
   /** Who signs; default: the issuer. With its certificate in the reply unless `enclosed` says otherwise. */
   readonly responder?: Issued
@@ -88,7 +90,7 @@ export function makeOcspReply(issuer: Issued, serial: bigint, wishes: OcspWishes
     ...(wishes.extensions ?? []),
   ]
   const single = sequence(
-    certIdOf(issuer, wishes.serial ?? serial, wishes.certIdHash),
+    certIdOf(wishes.certIdIssuer ?? issuer, wishes.serial ?? serial, wishes.certIdHash),
     statusOf(wishes, now),
     generalizedTime(thisUpdate),
     ...(nextUpdate === null ? [] : [context(0, generalizedTime(nextUpdate))]),

@@ -43,6 +43,16 @@ const faults: [string, (issuer: Authority) => OcspWishes, RegExp][] = [
   ['signed with SHA-1', () => ({ signatureDigest: 'sha1' }), /SHA1; SHA-256 or better/],
   ['to another question', () => ({ nonce: Buffer.alloc(32, 1) }), /another question/],
   ['about another certificate', () => ({ serial: 4711n }), /other certificates/],
+  [
+    'about the same number of a namesake of the authority',
+    ({ subjectName }) => ({ certIdIssuer: makeRoot({ ...ec, subject: subjectName }) }),
+    /other certificates/,
+  ],
+  [
+    'about the same number of an authority of another name with the same key',
+    ({ privateKey }) => ({ certIdIssuer: makeRoot({ ...ec, key: privateKey }) }),
+    /other certificates/,
+  ],
   ['that ended', () => ({ thisUpdate: ago(3 * dayMs), nextUpdate: ago(dayMs) }), /ended on/],
   ['from tomorrow', () => ({ thisUpdate: ahead(dayMs), nextUpdate: ahead(2 * dayMs) }), /yet to come/],
   ['made tomorrow', () => ({ producedAt: ahead(dayMs) }), /yet to come/],
