@@ -201,3 +201,18 @@ test('assigning authorities are known by every alias', () => {
   expect(authorities.get('ASHBY')).toBe('urn:oid:1.2.3')
   expect([...new Set(authorities.values())]).toEqual(['urn:oid:1.2.3'])
 })
+
+test('relays of our own are addresses, networks and the local socket, and nobody by default', () => {
+  const { isOwnRelay } = valid(
+    'tracking: { relays: [ 192.0.2.25, 198.51.100.0/28, "2001:db8::/64", unix ] }',
+  ).tracking
+  const peers = ['192.0.2.25', '::ffff:192.0.2.25', '198.51.100.15', '2001:db8::1', 'unix']
+  expect(peers.filter((peer) => !isOwnRelay(peer))).toEqual([])
+  const others = ['192.0.2.26', '198.51.100.16', '2001:db8:0:1::1', '127.0.0.1', '', 'nonsense']
+  expect(others.filter(isOwnRelay)).toEqual([])
+  expect(peers.filter(valid('').tracking.isOwnRelay)).toEqual([])
+  for (const wrong of ['mail.example', '192.0.2.0/33', '192.0.2.0/', '192.0.2.0/8/8', '192.0.2.0/-1'])
+    expect(problemsOf(`tracking: { relays: [ "${wrong}" ] }`)).toEqual([
+      expect.stringContaining(`“${wrong}” is not an IP address or network`),
+    ])
+})

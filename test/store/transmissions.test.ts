@@ -171,6 +171,32 @@ test('the moments of the way are written once each', async () => {
   ])
 })
 
+test('the waits count from the first hand-over that may have arrived', async () => {
+  const id = await aTransmission(database.dataSource, authorizationId)
+  await record(id, { what: 'preparing' })
+  await record(id, { what: 'sealed' })
+  const deferred = { what: 'attempt-failed', code: 'edge-deferred', willRetry: true } as const
+  await record(id, { what: 'handing-over' }, {}, minutesAfter(1))
+  await record(id, deferred, {}, minutesAfter(2))
+  expect(await readTransmission(query, id)).not.toHaveProperty('firstSentAt')
+  await record(id, { what: 'handing-over' }, {}, minutesAfter(30))
+  await record(id, { ...deferred, code: 'edge-lost-after-data' }, {}, minutesAfter(31))
+  await record(id, { what: 'handing-over' }, {}, minutesAfter(60))
+  await record(id, deferred, {}, minutesAfter(61))
+  expect(await readTransmission(query, id)).toMatchObject({ firstSentAt: minutesAfter(30), ambiguous: true })
+})
+
+test('they count anew, and nothing is known yet, when a person has it tried again', async () => {
+  const id = await aTransmission(database.dataSource, authorizationId)
+  for (const what of ['preparing', 'sealed', 'handing-over', 'submitted'] as const) await record(id, { what })
+  await record(id, { what: 'timed-out', awaiting: 'processed' }, {}, minutesAfter(60))
+  await record(id, { what: 'retried' }, {}, minutesAfter(90))
+  const again = await readTransmission(query, id)
+  expect(again?.state).toBe('waiting')
+  expect(again).not.toHaveProperty('firstSentAt')
+  expect(again).not.toHaveProperty('submittedAt')
+})
+
 test('a transmission is one process’s at a time, and free again when that is done or dead', async () => {
   const id = randomUUID()
   let isInside = false
