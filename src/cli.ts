@@ -51,6 +51,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'discovery and trust for one Direct address, step by step',
     load: async () => (await import('./commands/certs.ts')).certs,
   },
+  trust: {
+    summary: 'anchors and trust bundles: list, refresh, import, accept',
+    load: async () => (await import('./commands/trust.ts')).trust,
+  },
   open: {
     summary: 'decrypt and verify a Direct message with our keys',
     load: async () => (await import('./commands/open.ts')).open,

@@ -69,7 +69,7 @@ export async function startEngine(
     const dataSource = await connect()
     await makeRoomForDays(dataSource, now())
     await noteDown(dataSource, 'engine-started')
-    const partners = readPartners(settings, now())
+    const partners = readPartners(settings, now(), queryOf(dataSource))
     for (const [use, days] of partners.daysLeft) metrics.certificateDays.set({ use }, days)
     const trust = await followTrust(settings, partners, dataSource, { log, metrics, stops })
     const channels = channelsOf(settings)

@@ -190,4 +190,50 @@ export const schemas = {
       },
     },
   },
+  Trust: {
+    type: 'object',
+    properties: {
+      anchors: {
+        type: 'array',
+        items: {
+          type: 'object',
+          properties: {
+            subject: { type: 'string' },
+            sha256: { type: 'string', description: 'Fingerprint, hexadecimal' },
+            notBefore: { type: 'string', format: 'date-time' },
+            notAfter: { type: 'string', format: 'date-time' },
+            state: { enum: ['valid', 'expired', 'not-yet-valid'] },
+            source: { type: 'string', description: 'File, or name of the bundle' },
+            direction: { enum: ['both', 'incoming', 'outgoing'] },
+            domain: { type: ['string', 'null'] },
+            policies: { type: 'array', items: { type: 'string' } },
+          },
+        },
+      },
+      bundles: {
+        type: 'array',
+        items: {
+          type: 'object',
+          properties: {
+            name: { type: 'string' },
+            from: { type: ['string', 'null'], description: 'URL or file; null: imported by hand' },
+            direction: { enum: ['both', 'incoming', 'outgoing'] },
+            domain: { type: ['string', 'null'] },
+            policies: { type: 'array', items: { type: 'string' } },
+            anchors: { type: 'integer' },
+            form: { type: ['string', 'null'] },
+            isSignerRequired: { type: 'boolean' },
+            sha256: { type: ['string', 'null'] },
+            fetchedAt: { type: ['string', 'null'], format: 'date-time' },
+            checkedAt: { type: ['string', 'null'], format: 'date-time' },
+            nextCheckAt: { type: ['string', 'null'], format: 'date-time' },
+            dropped: { type: 'array', items: { type: 'string' } },
+            error: { type: ['object', 'null'] },
+            pending: { type: ['object', 'null'] },
+            alarms: { type: 'array', items: { type: 'string' } },
+          },
+        },
+      },
+    },
+  },
 } as const

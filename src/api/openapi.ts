@@ -228,6 +228,13 @@ export const description = {
         responses: { '200': answer('', { type: 'object' }), ...refused },
       },
     },
+    '/api/v1/trust': {
+      get: {
+        summary:
+          'Whom the installation trusts: anchors with expiry and source, bundles with what is wrong with them',
+        responses: { '200': answer('', ref('Trust')), ...refused },
+      },
+    },
     '/api/v1/audit': {
       get: {
         summary: 'Who did what',

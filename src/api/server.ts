@@ -1,6 +1,7 @@
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
 import type { Log } from '../lib/log.ts'
+import type { TrustView } from '../pipeline/trust-standing.ts'
 import { identify, type AccessRules } from './access.ts'
 import { auditRoutes } from './audit.ts'
 import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
@@ -11,10 +12,12 @@ import { fragmentRoutes, messageRoutes } from './messages.ts'
 import { operationRoutes, type OperationPorts } from './operations.ts'
 import { failures, notFound } from './problem.ts'
 import { transmissionRoutes, type TransmissionPorts } from './transmissions.ts'
+import { trustRoutes } from './trust.ts'
 
 export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, OperationPorts {
   readonly access: AccessRules
   readonly channels: () => readonly ChannelView[]
+  readonly trust: () => Promise<TrustView>
   readonly log: Log
 }
 
@@ -49,6 +52,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/inbox', inboxRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))
   v1.use('/channels', channelRoutes(ports.channels))
+  v1.use('/trust', trustRoutes(ports.trust))
   app.use('/api/v1', v1)
   app.use(notFound)
   app.use(failures(ports.log))

@@ -3,10 +3,11 @@ import { discover, type Discovery } from '../discovery/discover.ts'
 import { readDirectAddress, type DirectAddress } from '../domain/direct-address.ts'
 import { failureOf } from '../domain/failure.ts'
 import type { TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
-import { readPartners, type Partners } from '../partners.ts'
+import { certificatesOf, type Partners } from '../partners.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
 import { print, printJson, settingsFor, theOne, Usage, type Command } from './command.ts'
+import { partnersNow } from './partners-now.ts'
 
 export const certs: Command = {
   usage: `bluepost certs ellen.ross@direct.somephr.example
@@ -20,7 +21,7 @@ Exit 0 when a message could be encrypted to the address now, 1 when not.`,
     const reading = readDirectAddress(word)
     if (!reading.valid) throw new Usage(`“${word}” is not a Direct address: ${reading.because}`)
     const settings = settingsFor(call)
-    const partners = readPartners(settings, new Date())
+    const { partners } = await partnersNow(settings, new Date())
     const trustProblems = partners.problems.filter((problem) => problem.startsWith('trust.'))
     const answer = await lookUp(
       reading.address,
@@ -65,7 +66,7 @@ interface Found {
 async function lookUp(
   address: DirectAddress,
   localDomain: string,
-  { discovery: ports, trust, anchors }: Pick<Partners, 'discovery' | 'trust' | 'anchors'>,
+  { discovery: ports, trust, anchorSet }: Pick<Partners, 'discovery' | 'trust' | 'anchorSet'>,
   at: Date,
 ): Promise<Answer> {
   const discovery = await discover(address, ports, at)
@@ -82,7 +83,7 @@ async function lookUp(
     afterMs,
   })
   const usable = judged.trusted.length > 0
-  const known = new Map(anchors.map((anchor) => [anchor.fingerprint, anchor.subject.text]))
+  const known = new Map(certificatesOf(anchorSet).map((anchor) => [anchor.fingerprint, anchor.subject.text]))
   for (const der of discovery.certificates) {
     const reading = readCertificate(der)
     if (reading.readable) known.set(reading.certificate.fingerprint, reading.certificate.subject.text)

@@ -6,13 +6,14 @@ import { runTests } from '../channels/run-tests.ts'
 import type { ChannelPlan } from '../domain/channel.ts'
 import { fhirServer } from '../documents/fhir-server.ts'
 import { channelsOf, missingIn } from '../main.ts'
-import { readPartners } from '../partners.ts'
+import { anchorDaysLeft, certificatesOf, readPartners } from '../partners.ts'
 import { placeOf } from '../settings/endpoint.ts'
 import type { Settings } from '../settings.ts'
 import { queryOf } from '../store/query.ts'
 import { schemaStanding } from '../store/migrate.ts'
 import { print, printJson, settingsFor, type Command } from './command.ts'
 import { onDatabase } from './on-database.ts'
+import { partnersNow } from './partners-now.ts'
 import { acknowledgments } from './test.ts'
 
 /** One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be. */
@@ -38,7 +39,7 @@ Changes nothing and sends nothing. Exit 0 when everything works.`,
     const findings: Finding[] = [
       good('settings', settings.file ?? 'no bluepost.yaml: the defaults, on loopback'),
       ...(await checkDatabase(settings)),
-      ...checkPartners(settings),
+      ...(await checkPartners(settings)),
       ...checkChannels(settings),
       ...(await checkListeners(settings)),
       ...(await checkFhirServer(settings)),
@@ -76,19 +77,31 @@ function withoutPassword(dataSource: DataSource): string {
   return url.href
 }
 
-function checkPartners(settings: Settings): Finding[] {
-  const partners = readPartners(settings, new Date())
-  const findings: Finding[] = missingIn(settings, partners).map((what) => ({
-    about: 'to send',
-    outcome: 'missing',
-    what,
+async function checkPartners(settings: Settings): Promise<Finding[]> {
+  const at = new Date()
+  const findings: Finding[] = []
+  // Without its database the rest can still be told.
+  const { partners, bundles } = await partnersNow(settings, at).catch(() => ({
+    partners: readPartners(settings, at),
+    bundles: [],
   }))
+  for (const what of missingIn(settings, partners))
+    findings.push({ about: 'to send', outcome: 'missing', what })
   if (partners.signers.length > 0)
     findings.push(good('keys', `${partners.signers.length} signing, ${partners.ownKeys.length} decrypting`))
-  if (partners.anchors.length > 0) findings.push(good('trust', `${partners.anchors.length} anchors`))
-  for (const [use, days] of partners.daysLeft)
-    if (days < daysLeftLeast)
-      findings.push(wrong(use, `the certificate ends in ${Math.floor(days)} days: renew it`))
+  const anchors = certificatesOf(partners.anchorSet)
+  if (anchors.length > 0) findings.push(good('trust', `${anchors.length} anchors`))
+  for (const { name, anchors: count, alarms, checkedAt } of bundles) {
+    for (const alarm of alarms) findings.push(wrong('trust', `bundle ${name}: ${alarm}`))
+    if (alarms.length === 0)
+      findings.push(good('trust', `bundle ${name}: ${count} anchors, confirmed ${checkedAt?.toISOString()}`))
+  }
+  const days = new Map(partners.daysLeft)
+  const anchorDays = anchorDaysLeft(anchors, at)
+  if (anchorDays !== undefined) days.set('anchor', anchorDays)
+  for (const [use, left] of days)
+    if (left < daysLeftLeast)
+      findings.push(wrong(use, `the certificate ends in ${Math.floor(left)} days: renew it`))
   return findings
 }
 

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { readDirectAddress } from '../domain/direct-address.ts'
 import { mimeParts, safeFileName, type MimePart } from '../lib/mime-parts.ts'
 import { fieldValue } from '../lib/mime-reader.ts'
-import { readPartners } from '../partners.ts'
 import { open as openMessage, type OpenedMessage, type SignerReport } from '../seal/open.ts'
 import { readCertificate } from '../trust/certificate.ts'
 import { judgeCertificates, type TrustPorts } from '../trust/judge-certificates.ts'
 import { Findings, print, printJson, settingsFor, theOne, type Call, type Command } from './command.ts'
+import { partnersNow } from './partners-now.ts'
 import { partInWords, shown } from './shown.ts'
 
 export const open: Command = {
@@ -24,7 +24,7 @@ Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: any
   async run(call) {
     const file = theOne(call, 'file')
     const settings = settingsFor(call)
-    const partners = readPartners(settings, new Date())
+    const { partners } = await partnersNow(settings, new Date())
     if (partners.ownKeys.length === 0)
       throw new Findings(
         ['there is no key to decrypt with; set `keys` in bluepost.yaml', ...partners.problems].join('\n'),

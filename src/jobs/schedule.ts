@@ -8,6 +8,8 @@ export type Job =
   | { readonly task: 'open-mail'; readonly mailId: string; readonly dueAt: Date }
   /** Take an answer of ours to an inbound message one step further. */
   | { readonly task: 'answer'; readonly answerId: string; readonly dueAt: Date }
+  /** Ask the source of a trust bundle for a newer one. */
+  | { readonly task: 'refresh-bundle'; readonly bundle: string; readonly dueAt: Date }
 
 /** Retries for what is thrown unexpectedly (database away, a bug); what the rooms know to fail has its own plan. */
 const attemptsMax = 25
@@ -34,6 +36,8 @@ function keyOf(job: Job): string {
       return `mail:${job.mailId}`
     case 'answer':
       return `answer:${job.answerId}`
+    case 'refresh-bundle':
+      return `trust-bundle:${job.bundle}`
   }
 }
 

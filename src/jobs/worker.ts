@@ -7,7 +7,8 @@ export interface Work {
   readonly step: (transmissionId: string) => Promise<void>
   readonly openMail: (mailId: string) => Promise<void>
   readonly answer: (answerId: string) => Promise<void>
-  /** Every minute: chain the audit, look after what a killed process left behind. */
+  readonly refreshBundle: (bundle: string) => Promise<void>
+  /** Every minute: chain the audit, schedule the refresh of trust bundles that are due. */
   readonly minutely: () => Promise<void>
   /** Once a day: make tomorrow’s partitions, drop what is past its retention. */
   readonly daily: () => Promise<void>
@@ -28,6 +29,7 @@ export async function startWorker(
     step: (payload) => work.step(idIn(payload, 'transmissionId')),
     'open-mail': (payload) => work.openMail(idIn(payload, 'mailId')),
     answer: (payload) => work.answer(idIn(payload, 'answerId')),
+    'refresh-bundle': (payload) => work.refreshBundle(idIn(payload, 'bundle')),
     minutely: () => work.minutely(),
     daily: () => work.daily(),
   }

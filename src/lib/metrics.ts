@@ -14,6 +14,9 @@ export class Metrics {
   readonly open: Gauge<'state'>
   readonly oldestDueSeconds: Gauge
   readonly certificateDays: Gauge<'use'>
+  readonly bundleAnchors: Gauge<'bundle'>
+  readonly bundleAgeSeconds: Gauge<'bundle'>
+  readonly bundleAlarms: Gauge<'bundle'>
 
   constructor() {
     const registers = [this.registry]
@@ -70,6 +73,24 @@ export class Metrics {
       name: 'bluepost_certificate_days_left',
       help: 'Days until the first signing certificate expires (sign), the last one others may encrypt to (decrypt), the first anchor (anchor).',
       labelNames: ['use'],
+      registers,
+    })
+    this.bundleAnchors = new Gauge({
+      name: 'bluepost_trust_bundle_anchors',
+      help: 'Anchors of each trust bundle in use.',
+      labelNames: ['bundle'],
+      registers,
+    })
+    this.bundleAgeSeconds = new Gauge({
+      name: 'bluepost_trust_bundle_age_seconds',
+      help: 'Since each trust bundle was last confirmed by its source.',
+      labelNames: ['bundle'],
+      registers,
+    })
+    this.bundleAlarms = new Gauge({
+      name: 'bluepost_trust_bundle_alarms',
+      help: 'Things wrong with each trust bundle: failing, stale, waiting for a person, expired anchors. `bluepost trust list` names them.',
+      labelNames: ['bundle'],
       registers,
     })
   }

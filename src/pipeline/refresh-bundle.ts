@@ -7,6 +7,7 @@ import { inTransaction, queryOf, type Query } from '../store/query.ts'
 import {
   ensureBundles,
   lockBundle,
+  postponeBundle,
   readBundleAnchors,
   readPending,
   recordFailure,
@@ -90,6 +91,7 @@ async function fetchAndTake(
     case 'nothing':
       return { outcome: 'failed', code: offer.code, because: offer.because }
     case 'by-hand':
+      await postponeBundle(queryOf(ports.dataSource), order.name, nextCheck(ports, order))
       return { outcome: 'by-hand' }
   }
 }

@@ -129,6 +129,11 @@ export async function recordUnchanged(
   )
 }
 
+/** There is nothing to ask. */
+export async function postponeBundle(query: Query, name: string, nextCheckAt: Date): Promise<void> {
+  await query('UPDATE trust_bundle SET next_check_at = $2 WHERE name = $1', [name, nextCheckAt])
+}
+
 /** What is in use stays in use. */
 export async function recordFailure(
   query: Query,

@@ -51,6 +51,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
     channels: () => [],
+    trust: async () => ({ anchors: [], bundles: [] }),
     unready: async () => unready,
     onDestinations: (authorization) => void probed.push(authorization),
   })
