@@ -47,7 +47,10 @@ test('a message to us is opened, its signer judged, its parts told and saved byt
   const file = filed('good.eml', await sealedHere(order, [town.ashby]))
   const answer = await bluepost('open', file, '--save', 'out')
   expect(answer).toMatchObject({ exit: 0, err: '' })
-  expect(answer.out).toContain('valid and trusted')
+  expect(answer.out).toMatch(
+    /Signed by .* \(RSA 2048, rsa-pkcs1, sha256, 20\d\d-[-\d:.T]+Z\): valid and trusted/,
+  )
+  expect(answer.out).toContain('Encrypted with aes-256-cbc, key by pkcs1, for 1 certificate')
   expect(answer.out).toContain('This message was sent by Ashby Medical Center at the request of Ellen Ross.')
   expect(readdirSync(join(folder, 'out')).sort()).toEqual(['part-1.txt', 'request.txt', 'Ärztin.xml'])
   expect(readFileSync(join(folder, 'out', 'Ärztin.xml')).equals(content)).toBe(true)
