@@ -7,9 +7,11 @@ import { resolveCert } from './lib/dns-cert.ts'
 import { resolveSrv } from './lib/dns-srv.ts'
 import { makeGuardedFetch, type GuardedFetch } from './lib/guarded-fetch.ts'
 import { resolveBy, resolveOutbound } from './lib/outbound-guard.ts'
+import { revocationCheck } from './revocation-check.ts'
 import { fileKeyHolder, type OwnKey } from './seal/own-key.ts'
 import type { Signer } from './seal/seal.ts'
 import type { Settings } from './settings.ts'
+import type { Query } from './store/query.ts'
 import { changingAnchors, type ChangingAnchors } from './trust/anchors.ts'
 import type { Certificate } from './trust/certificate.ts'
 import { covers } from './trust/covers.ts'
@@ -39,8 +41,12 @@ export interface Partners {
   readonly problems: readonly string[]
 }
 
-/** Reads keys and anchors from their files. Whatever is wrong with one of them leaves the others in use. */
-export function readPartners(settings: Settings, at: Date): Partners {
+/**
+ * Reads keys and anchors from their files. Whatever is wrong with one of them leaves the others in use.
+ *
+ * @param query of a migrated database, where revocation lists outlive the process; commands that only look do without
+ */
+export function readPartners(settings: Settings, at: Date, query?: Query): Partners {
   const problems: string[] = []
   const pairs = readPairs(settings, at, problems)
   const signing = signingPairs(pairs, settings, problems)
@@ -50,6 +56,7 @@ export function readPartners(settings: Settings, at: Date): Partners {
   const anchors = certificatesOf(anchorSet)
   const { allowPrivateAddresses, dns } = settings.discovery
   const fetch = makeGuardedFetch({ allowPrivateAddresses, resolve: resolveBy(dns.servers) })
+  const revocation = revocationCheck(settings.trust, fetch, query)
   const decrypting = pairs.filter(({ pair }) => pair.mayDecrypt.allowed)
   if (pairs.length > 0 && decrypting.length === 0)
     problems.push(
@@ -69,7 +76,11 @@ export function readPartners(settings: Settings, at: Date): Partners {
     anchors,
     anchorSet,
     discovery: discoveryOf(settings, fetch),
-    trust: { anchors: anchorSet, issuers: makeIssuerFinder(fetch) },
+    trust: {
+      anchors: anchorSet,
+      issuers: makeIssuerFinder(fetch),
+      ...(revocation === undefined ? {} : { revocation }),
+    },
     daysLeft: daysLeftOf(pairs, signing, anchors, at),
     problems,
   }

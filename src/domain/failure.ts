@@ -68,10 +68,21 @@ const table = {
     advice:
       'The certificate found does not chain to an anchor you trust, or is not valid. `bluepost certs` shows each step.',
   },
+  'revocation-unavailable': {
+    class: 'transient',
+    status: '5.7.11',
+    advice:
+      'Whether a certificate of the recipient is revoked could not be found out; its issuer is asked again. Nothing is sent to it before.',
+  },
   'signing-key-missing': {
     class: 'held',
     advice:
       'No usable signing certificate is configured for the data holder’s address. `bluepost check` names the reason.',
+  },
+  'key-unavailable': {
+    class: 'transient',
+    advice:
+      'The device with a private key of ours did not answer, or refused; it is asked again. `bluepost check` asks it, too.',
   },
   'message-refused': {
     class: 'held',

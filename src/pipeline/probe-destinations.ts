@@ -38,6 +38,7 @@ const outcomes: Partial<Record<FailureCode, Probe>> = {
   'recipient-no-certificate': 'absent',
   'recipient-untrusted': 'untrusted',
   'discovery-unavailable': 'unavailable',
+  'revocation-unavailable': 'unavailable',
 }
 
 async function probeOne(

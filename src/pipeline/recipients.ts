@@ -22,7 +22,8 @@ export interface Recipients {
 /**
  * Found, then judged; what is found but not trusted is the end of it (Certificate Discovery IG, DCDT D5 – D8).
  *
- * @throws Failed recipient-no-certificate, recipient-untrusted, discovery-unavailable; its detail has the trace
+ * @throws Failed recipient-no-certificate, recipient-untrusted, discovery-unavailable, revocation-unavailable; its detail
+ * has the trace
  */
 export async function trustedRecipients(
   ports: RecipientPorts,
@@ -53,7 +54,11 @@ export async function trustedRecipients(
     afterMs: discovery.trace.at(-1)?.afterMs ?? 0,
   })
   const trace = [...discovery.trace, ...judged.trace]
-  if (judged.trusted.length === 0)
-    throw new Failed('recipient-untrusted', judged.because, { detail: { trace } })
+  if (judged.trusted.length === 0) {
+    // Only time can tell: one that nobody could ask about today may be good tomorrow.
+    const isOpen = judged.refused.some(({ verdict }) => verdict.code === 'revocation-unknown')
+    const code = isOpen ? 'revocation-unavailable' : 'recipient-untrusted'
+    throw new Failed(code, judged.because, { detail: { trace } })
+  }
   return { certificates: judged.trusted.map((one) => one.certificate), trace }
 }
