@@ -157,7 +157,7 @@ function connectionTo({ address, port }: DirectoryServer, { octetsMax }: Directo
   let octets = 0
   return {
     open() {
-      socket = net.connect({ host: address.address, port, family: address.family })
+      socket = net.connect({ host: address.address, port, family: address.family, noDelay: true })
       socket.on('data', (chunk: Buffer) => {
         octets += chunk.length
         if (octets <= octetsMax) return

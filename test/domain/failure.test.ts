@@ -20,6 +20,8 @@ const classes: Record<FailureCode, ReturnType<typeof failureOf>['class']> = {
   'discovery-unavailable': 'transient',
   'recipient-no-certificate': 'permanent',
   'recipient-untrusted': 'permanent',
+  'revocation-unavailable': 'transient',
+  'key-unavailable': 'transient',
   'signing-key-missing': 'held',
   'message-refused': 'held',
   'sealing-interrupted': 'transient',
