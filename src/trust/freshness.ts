@@ -2,7 +2,7 @@
 export const clockSkewMs = 5 * 60_000
 
 /** How soon after an answer, or after none, the same place is asked again: a dead responder must not slow each message. */
-export const askAgainMsMin = 5 * 60_000
+const askAgainMsMin = 5 * 60_000
 
 /** Until when an answer that is good until `nextUpdate` is not asked for again. */
 export function askAgainAt(at: Date, nextUpdate: Date | undefined, keepMsMax: number): Date {

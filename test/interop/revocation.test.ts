@@ -8,11 +8,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { makeGuardedFetch } from '../../src/lib/guarded-fetch.ts'
 import { makeRevocation } from '../../src/trust/revocation.ts'
 import { servePki, type PkiServer } from '../neighbours/pki-server.ts'
-import { serialOf } from '../pki/crl.ts'
+import { makeCrl, serialOf } from '../pki/crl.ts'
 import { makeRoot, pemOf, type Issued } from '../pki/pki.ts'
 import type { CrlCase } from '../pki/revocations/crl-case.ts'
 import { everyCrl } from '../pki/revocations/every-crl.ts'
-import { certificateOf } from '../trust/revocation-checks.ts'
+import { certificateOf, statusOf } from '../trust/revocation-checks.ts'
 
 /** openssl shares no code with ours: each of its verdicts has to agree, or the case says why it does not. */
 let folder: string
@@ -79,6 +79,57 @@ function askOpenssl({ certificate, issuer, complete, delta, at }: CrlCase) {
   )
   return { accepts: ran.status === 0, said: (ran.stdout + ran.stderr).trim() }
 }
+
+describe('openssl verify -crl_check_all', () => {
+  const root = makeRoot({ keyType: 'ec256' })
+  const authority = root.issueAuthority({ keyType: 'ec256', crlUrls: ['http://crl.example/root.crl'] })
+  const leaf = authority.issue({ keyType: 'ec256', crlUrls: ['http://crl.example/authority.crl'] })
+  const listed = ({ certificate }: Issued) => ({ revoked: [{ serial: serialOf(certificate) }] })
+
+  test.each([
+    ['accepts, as we do: nobody is revoked', makeCrl(root), makeCrl(authority), ['good', 'good']],
+    ['refuses, as we do: the leaf is', makeCrl(root), makeCrl(authority, listed(leaf)), ['revoked', 'good']],
+    [
+      'refuses, as we do: the authority is',
+      makeCrl(root, listed(authority)),
+      makeCrl(authority),
+      ['good', 'revoked'],
+    ],
+    ['refuses, as we do: the list of the root is gone', undefined, makeCrl(authority), ['good', 'unknown']],
+    ['refuses, as we do: the list of the authority is gone', makeCrl(root), undefined, ['unknown', 'good']],
+    [
+      'refuses, as we do: the authority signs the list of the root',
+      makeCrl(authority, { issuerName: root.subjectName }),
+      makeCrl(authority),
+      ['good', 'unknown'],
+    ],
+  ] as const)('%s', async (_, ofRoot, ofAuthority, expected) => {
+    const lists = [ofRoot, ofAuthority].filter((list) => list !== undefined)
+    const ran = spawnSync(
+      'openssl',
+      [
+        ...['verify', '-crl_check_all', '-CAfile', file('all-root.pem', root.certificatePem)],
+        ...['-untrusted', file('all-authority.pem', authority.certificatePem)],
+        ...['-CRLfile', file('all-lists.pem', lists.map(armoured).join(''))],
+        file('all-leaf.pem', leaf.certificatePem),
+      ],
+      { encoding: 'utf8' },
+    )
+    const places = {
+      ...(ofRoot === undefined ? {} : { 'http://crl.example/root.crl': ofRoot }),
+      ...(ofAuthority === undefined ? {} : { 'http://crl.example/authority.crl': ofAuthority }),
+    }
+    const ours = [
+      await statusOf(places, leaf, authority, new Date()),
+      await statusOf(places, authority, root, new Date()),
+    ].map(({ status }) => status)
+    expect(ours).toEqual(expected)
+    expect({ said: ran.stderr, accepts: ran.status === 0 }).toEqual({
+      said: ran.stderr,
+      accepts: ours.every((status) => status === 'good'),
+    })
+  })
+})
 
 function armoured(list: Buffer): string {
   const lines = list.toString('base64').match(/.{1,64}/g) ?? []

@@ -21,7 +21,10 @@ const places = (ofLeaf: EntryWish[] = [], ofAuthority: EntryWish[] = []) => ({
 
 async function judged(
   world: Parameters<typeof aWorld>[0],
-  { mode = 'hard-fail' as 'hard-fail' | 'soft-fail', certificate = leaf.certificate } = {},
+  {
+    mode = 'hard-fail',
+    certificate = leaf.certificate,
+  }: { mode?: 'hard-fail' | 'soft-fail'; certificate?: Buffer } = {},
 ) {
   const address = readDirectAddress(ellen)
   if (!address.valid) throw new Error(address.because)

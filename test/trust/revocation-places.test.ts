@@ -19,8 +19,8 @@ let places = 0
 function someone({
   listed = false,
   saysRevoked = false,
-  places: named = 'both' as 'both' | 'list' | 'ocsp',
-} = {}) {
+  places: named = 'both',
+}: { listed?: boolean; saysRevoked?: boolean; places?: 'both' | 'list' | 'ocsp' } = {}) {
   const [crl, ocsp] = [`/${++places}.crl`, `/${places}/ocsp`]
   const issuer = makeRoot({ keyType: 'ec256' })
   const issued = issuer.issue({
