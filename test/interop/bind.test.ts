@@ -1,16 +1,10 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { makeAnswerCache } from '../../src/discovery/answer-cache.ts'
 import { discover } from '../../src/discovery/discover.ts'
 import { readDirectAddress } from '../../src/domain/direct-address.ts'
 import { resolveCert, type CertAnswer } from '../../src/lib/dns-cert.ts'
-import { freePorts } from '../neighbours/engine.ts'
 import { issueFor, makeRoot } from '../pki/pki.ts'
+import { certLine, runNamed } from './named.ts'
 
 const zone = 'direct.somephr.example'
 const root = makeRoot({ keyType: 'ec256' })
@@ -22,82 +16,30 @@ const many = Array.from(
 )
 const ofDomain = issueFor(root, zone, { keyType: 'ec256' }).certificate
 
-let folder: string
-let named: ChildProcess
+let named: Awaited<ReturnType<typeof runNamed>>
 let server: string
 
 beforeAll(async () => {
-  const program = ['named', '/usr/sbin/named'].find((name) => spawnSync(name, ['-v']).status === 0)
-  if (program === undefined)
-    throw new Error('the BIND server is missing: apt-get install --no-install-recommends bind9')
-  folder = mkdtempSync(join(tmpdir(), 'bind-'))
-  const [port] = await freePorts(1)
-  server = `127.0.0.1:${port}`
-  writeFileSync(join(folder, 'zone.db'), zoneFile())
-  writeFileSync(join(folder, 'named.conf'), configuration(port!))
-  named = spawn(
-    program,
-    ['-g', '-c', join(folder, 'named.conf'), ...(userInfo().uid === 0 ? ['-u', 'root'] : [])],
-    {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    },
-  )
-  const said: string[] = []
-  await new Promise<void>((resolve, reject) => {
-    createInterface({ input: named.stderr! }).on('line', (line) => {
-      said.push(line)
-      if (line.endsWith(' running')) resolve()
-    })
-    named.once('exit', () => reject(new Error(`named ended:\n${said.slice(-15).join('\n')}`)))
-  })
+  named = await runNamed(zone, records())
+  server = named.server
 }, 30_000)
+afterAll(() => named?.stop())
 
-afterAll(async () => {
-  if (named !== undefined && named.exitCode === null) {
-    const gone = once(named, 'exit')
-    named.kill('SIGTERM')
-    await gone
-  }
-  if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
-})
-
-function configuration(port: number): string {
-  return `
-options {
-  directory "${folder}"; pid-file none; session-keyfile "${folder}/session.key"; managed-keys-directory "${folder}";
-  listen-on port ${port} { 127.0.0.1; }; listen-on-v6 { none; };
-  recursion no; dnssec-validation no; minimal-responses yes; allow-query { any; };
-  rate-limit { responses-per-second 0; };
-};
-controls { };
-zone "${zone}" { type primary; file "${folder}/zone.db"; };
-`
-}
-
-/** CERT in its presentation form (RFC 4398 §2.2): type, key tag, algorithm, base64. */
-function zoneFile(): string {
-  const cert = (name: string, der: Buffer, type = 'PKIX') =>
-    `${name} 120 IN CERT ${type} 0 0 ${der.toString('base64')}`
+function records(): string[] {
   return [
-    `$ORIGIN ${zone}.`,
-    '$TTL 300',
-    `@ IN SOA ns.${zone}. hostmaster.${zone}. 1 3600 600 86400 45`,
-    `@ IN NS ns.${zone}.`,
-    'ns IN A 127.0.0.1',
-    cert('@', ofDomain),
-    cert('ellen.ross', ellen),
-    cert('big', big),
-    cert('big', issueFor(root, `big@${zone}`, { keyType: 'ec256' }).certificate),
-    ...many.map((der) => cert('many', der)),
-    cert('mixed', Buffer.from(`https://${zone}/mixed.cer`), 'IPKIX'),
-    cert('mixed', Buffer.alloc(30, 5), 'PGP'),
-    cert('mixed', ellen),
-    cert('old', Buffer.from('not a certificate')),
-    cert("bob+x=o'neil", ellen),
+    certLine('@', ofDomain),
+    certLine('ellen.ross', ellen),
+    certLine('big', big),
+    certLine('big', issueFor(root, `big@${zone}`, { keyType: 'ec256' }).certificate),
+    ...many.map((der) => certLine('many', der)),
+    certLine('mixed', Buffer.from(`https://${zone}/mixed.cer`), 'IPKIX'),
+    certLine('mixed', Buffer.alloc(30, 5), 'PGP'),
+    certLine('mixed', ellen),
+    certLine('old', Buffer.from('not a certificate')),
+    certLine("bob+x=o'neil", ellen),
     'alias IN CNAME ellen.ross',
     'text IN TXT "no certificate here"',
-    '',
-  ].join('\n')
+  ]
 }
 
 const look = (name: string) => resolveCert(`${name}.${zone}`, { servers: [server], attempts: 1 })
