@@ -251,8 +251,8 @@ function changeOf(current: readonly StoredAnchor[], { anchors }: Bundle): Change
   const before = new Set(current.map(({ fingerprint }) => fingerprint))
   const after = new Set(anchors.map(({ fingerprint }) => fingerprint))
   return {
-    added: [...after].filter((one) => !before.has(one)),
-    removed: [...before].filter((one) => !after.has(one)),
+    added: [...after].filter((one) => !before.has(one)).sort(),
+    removed: [...before].filter((one) => !after.has(one)).sort(),
   }
 }
 
