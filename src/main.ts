@@ -3,6 +3,7 @@ import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
+import { followKeys } from './engine/followed-keys.ts'
 import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
 import { drainMsMax, makeStops } from './engine/stops.ts'
@@ -71,6 +72,7 @@ export async function startEngine(
     await noteDown(dataSource, 'engine-started')
     const partners = readPartners(settings, now(), queryOf(dataSource))
     for (const [use, days] of partners.daysLeft) metrics.certificateDays.set({ use }, days)
+    followKeys(partners.keyRing, partners.anchorSet, { log, metrics, stops })
     const trust = await followTrust(settings, partners, dataSource, { log, metrics, stops })
     const channels = channelsOf(settings)
     const decider = roles.has('worker')
@@ -239,7 +241,9 @@ export function missingIn(settings: Settings, partners: Partners): string[] {
     ...(settings.dataHolder === undefined
       ? ['dataHolder: name and Direct address of the organisation that sends']
       : []),
-    ...(partners.signers.length === 0 ? ['keys: a signing certificate and its key for that address'] : []),
+    ...(partners.keyRing.signers(new Date()).length === 0
+      ? ['keys: a signing certificate and its key for that address']
+      : []),
     ...(certificatesOf(partners.anchorSet).length === 0
       ? ['trust: the anchors of the communities you send to, as trust.anchors or trust.bundles']
       : []),

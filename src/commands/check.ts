@@ -5,26 +5,26 @@ import type { DataSource } from 'typeorm'
 import { runTests } from '../channels/run-tests.ts'
 import type { ChannelPlan } from '../domain/channel.ts'
 import { fhirServer } from '../documents/fhir-server.ts'
+import { expiryDays } from '../engine/followed-keys.ts'
 import { channelsOf, missingIn } from '../main.ts'
 import { anchorDaysLeft, certificatesOf, readPartners } from '../partners.ts'
 import { placeOf } from '../settings/endpoint.ts'
 import type { Settings } from '../settings.ts'
 import { queryOf } from '../store/query.ts'
 import { schemaStanding } from '../store/migrate.ts'
+import { checkKeys } from './check-keys.ts'
 import { print, printJson, settingsFor, type Command } from './command.ts'
 import { onDatabase } from './on-database.ts'
 import { partnersNow } from './partners-now.ts'
 import { acknowledgments } from './test.ts'
 
 /** One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be. */
-interface Finding {
+export interface Finding {
   readonly about: string
   readonly outcome: 'good' | 'missing' | 'wrong'
   readonly what: string
 }
 
-/** A certificate that ends sooner is named: people need time to get the next one. */
-const daysLeftLeast = 30
 const answerMsMax = 3000
 
 export const check: Command = {
@@ -87,8 +87,7 @@ async function checkPartners(settings: Settings): Promise<Finding[]> {
   }))
   for (const what of missingIn(settings, partners))
     findings.push({ about: 'to send', outcome: 'missing', what })
-  if (partners.signers.length > 0)
-    findings.push(good('keys', `${partners.signers.length} signing, ${partners.ownKeys.length} decrypting`))
+  findings.push(...(await checkKeys(partners.keyRing, at)))
   const anchors = certificatesOf(partners.anchorSet)
   if (anchors.length > 0) findings.push(good('trust', `${anchors.length} anchors`))
   for (const { name, anchors: count, alarms, checkedAt } of bundles) {
@@ -96,12 +95,9 @@ async function checkPartners(settings: Settings): Promise<Finding[]> {
     if (alarms.length === 0)
       findings.push(good('trust', `bundle ${name}: ${count} anchors, confirmed ${checkedAt?.toISOString()}`))
   }
-  const days = new Map(partners.daysLeft)
   const anchorDays = anchorDaysLeft(anchors, at)
-  if (anchorDays !== undefined) days.set('anchor', anchorDays)
-  for (const [use, left] of days)
-    if (left < daysLeftLeast)
-      findings.push(wrong(use, `the certificate ends in ${Math.floor(left)} days: renew it`))
+  if (anchorDays !== undefined && anchorDays < expiryDays.warning)
+    findings.push(wrong('anchor', `the certificate ends in ${anchorDays} days: renew it`))
   return findings
 }
 

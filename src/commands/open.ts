@@ -25,11 +25,12 @@ Exit 0: opened, and signed by somebody trusted for its From address. Exit 1: any
     const file = theOne(call, 'file')
     const settings = settingsFor(call)
     const { partners } = await partnersNow(settings, new Date())
-    if (partners.ownKeys.length === 0)
+    const keys = partners.keyRing.ownKeys(new Date())
+    if (keys.length === 0)
       throw new Findings(
         ['there is no key to decrypt with; set `keys` in bluepost.yaml', ...partners.problems].join('\n'),
       )
-    const read = await openMessage(fileContent(file), { keys: partners.ownKeys })
+    const read = await openMessage(fileContent(file), { keys })
     if (!read.opened) {
       if (call.isJson) printJson(read)
       else print(`${file} cannot be opened (${read.refusal}): ${read.because}\n  ${remedies[read.refusal]}`)

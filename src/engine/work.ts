@@ -9,13 +9,13 @@ import type { Partners } from '../partners.ts'
 import { answer, type AnswerPorts } from '../pipeline/answer.ts'
 import { openMail, type OpenMailPorts } from '../pipeline/open-mail.ts'
 import { step, type StepPorts } from '../pipeline/step.ts'
-import { makeSealer } from '../seal/seal.ts'
 import type { Settings } from '../settings.ts'
 import { sealAudit } from '../store/audit.ts'
 import { ensureContentPartitions } from '../store/content-partitions.ts'
 import { inTransaction } from '../store/query.ts'
 import { dropPast } from '../store/retention.ts'
 import type { FollowedTrust } from './followed-trust.ts'
+import { makeRollingSealer } from './rolling-sealer.ts'
 import type { Stops } from './stops.ts'
 
 /** Partitions of message content are made this many days ahead: an engine that is not restarted for long finds them. */
@@ -52,11 +52,9 @@ export function workOf(
     processedWithinMs: tracking.processedWithinMs,
     deliveredWithinMs: tracking.deliveredWithinMs,
   }
-  const sealer =
-    partners.signers.length === 0
-      ? undefined
-      : makeSealer({ threads: settings.seal.threads, signers: partners.signers })
-  if (sealer !== undefined) stops.add('the sealing threads', () => sealer.close())
+  const { keyRing } = partners
+  const sealer = makeRollingSealer(settings.seal.threads, (at) => keyRing.signers(at))
+  stops.add('the sealing threads', () => sealer.close())
   const edge = edgeOf(settings)
   if (edge !== undefined) stops.add('the edge', () => edge.close())
   const stopping = new AbortController()
@@ -72,7 +70,7 @@ export function workOf(
       aliases: settings.authorities,
       ...recipients,
       sealer,
-      signerFingerprints: partners.signerFingerprints,
+      signerFingerprints: (at) => keyRing.signers(at).map(({ fingerprint }) => fingerprint),
       keyTransport: settings.seal.keyTransport,
       envelope: settings.seal.envelope,
     },
@@ -84,12 +82,13 @@ export function workOf(
   }
   const mail: OpenMailPorts = {
     ...shared,
-    keys: partners.ownKeys,
+    keys: () => keyRing.ownKeys(now()),
     ...recipients,
     ourAddresses: dataHolder === undefined ? [] : [dataHolder.address.text],
     waits,
     isOwnRelay: tracking.isOwnRelay,
     inbox: tracking.inbox,
+    envelope: tracking.envelope,
     onNotification: (effect) => metrics.notifications.inc({ effect }),
   }
   const answers: AnswerPorts | undefined =
@@ -99,7 +98,7 @@ export function workOf(
           ...shared,
           edge,
           ...recipients,
-          signers: partners.signers,
+          signers: (at) => keyRing.signers(at),
           keyTransport: settings.seal.keyTransport,
           retry: settings.edge.retry,
         }

@@ -20,7 +20,8 @@ import { failureFrom } from './send.ts'
 export interface AnswerPorts extends RecipientPorts {
   readonly dataSource: DataSource
   readonly edge: Edge
-  readonly signers: readonly Signer[]
+  /** Those that sign at that moment. */
+  readonly signers: (at: Date) => readonly Signer[]
   readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
   readonly retry: RetryPlan
   readonly now: () => Date
@@ -49,14 +50,15 @@ const lookAgainMs = 1000
 
 async function sealAnswer(ports: AnswerPorts, owed: Answer): Promise<void> {
   try {
-    if (ports.signers.length === 0)
+    const date = ports.now()
+    const signers = ports.signers(date)
+    if (signers.length === 0)
       throw new Failed(
         'signing-key-missing',
         `no signing certificate and key are configured for ${owed.sender}`,
       )
     const certificates = await certificatesFor(ports, owed)
     const { sender, recipient, messageId, disposition, originalMessageId } = owed
-    const date = ports.now()
     const message = writeMdn({
       from: sender,
       to: recipient,
@@ -75,7 +77,7 @@ async function sealAnswer(ports: AnswerPorts, owed: Answer): Promise<void> {
         recipients: certificates.map(({ der }) => der),
         algorithms: { keyTransport: ports.keyTransport },
       },
-      ports.signers,
+      signers,
     )
     await inTransaction(ports.dataSource, async (query) => {
       const at = ports.now()

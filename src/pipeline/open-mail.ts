@@ -15,7 +15,8 @@ import {
 
 export interface OpenMailPorts extends TakeNotificationPorts, TakeMessagePorts {
   readonly dataSource: DataSource
-  readonly keys: readonly OwnKey[]
+  /** Every key of ours that may decrypt now. */
+  readonly keys: () => readonly OwnKey[]
   readonly onNotification: (effect: NotificationEffect) => void
   readonly now: () => Date
 }
@@ -32,7 +33,7 @@ export async function openMail(ports: OpenMailPorts, mailId: string): Promise<vo
   const chunks: Buffer[] = []
   for await (const chunk of readBlob(query, mail.blobId)) chunks.push(chunk)
   const raw = Buffer.concat(chunks)
-  const opened = await open(raw, { keys: ports.keys })
+  const opened = await open(raw, { keys: ports.keys() })
   const notification = await readNotification(opened.opened ? opened.message : raw)
   if (notification !== undefined) {
     const reports = await judgeReports(ports, opened.opened ? opened : undefined, notification, ports.now())

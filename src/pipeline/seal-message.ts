@@ -16,8 +16,8 @@ import type { Recipients } from './recipients.ts'
 export interface SealPorts extends Pick<DocumentPorts, 'dataSource' | 'documents' | 'now'> {
   readonly dataHolder: { readonly name: string; readonly address: DirectAddress } | undefined
   readonly sealer: Sealer | undefined
-  /** SHA-256 of the certificates that sign, for the record of what left. */
-  readonly signerFingerprints: readonly string[]
+  /** SHA-256 of the certificates that sign at that moment, for the record of what left. */
+  readonly signerFingerprints: (at: Date) => readonly string[]
   readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
 }
 
@@ -75,13 +75,16 @@ export async function sealMessage(
     // What is stored is copied first, so the memory of each piece can go back at once.
     { freesTaken: true },
   )
+  // Asked for in the same turn as sealing was begun: keys may be exchanged in the next.
+  const signerFingerprints = ports.signerFingerprints(date)
   await inTransaction(ports.dataSource, async (query) => {
     const bytesMax = sealedBytesMax(ports.documents.bytesMax)
     const blob = await writeBlob(query, 'sealed', sealed.chunks, bytesMax, date)
     let isSomebodys = false
     // Always in the same order: two that lock the same ones wait for each other, and not in a circle.
     for (const one of ready.toSorted((a, b) => (a.transmission.id < b.transmission.id ? -1 : 1)))
-      isSomebodys = (await assign(ports, query, one, { blob, messageId, document })) || isSomebodys
+      isSomebodys =
+        (await assign(ports, query, one, { blob, messageId, signerFingerprints, document })) || isSomebodys
     if (!isSomebodys) await deleteBlob(query, blob.id)
   })
 }
@@ -91,7 +94,17 @@ async function assign(
   ports: SealPorts,
   query: Query,
   { transmission: { id: transmissionId }, recipients }: Ready,
-  { blob, messageId, document }: { blob: StoredBlob; messageId: string; document: StoredDocument },
+  {
+    blob,
+    messageId,
+    signerFingerprints,
+    document,
+  }: {
+    readonly blob: StoredBlob
+    readonly messageId: string
+    readonly signerFingerprints: readonly string[]
+    readonly document: StoredDocument
+  },
 ): Promise<boolean> {
   const at = ports.now()
   const locked = await lockJudged(query, transmissionId)
@@ -103,7 +116,7 @@ async function assign(
       blobId: blob.id,
       messageId,
       recipientFingerprints: recipients.certificates.map((certificate) => certificate.fingerprint),
-      signerFingerprints: ports.signerFingerprints,
+      signerFingerprints,
     },
     at,
   )

@@ -1,15 +1,6 @@
 import type { RetryPlan } from '../domain/failure.ts'
 import { optional, type Section } from './section.ts'
 
-export type KeySetting =
-  | {
-      readonly certificate: string
-      readonly privateKey: string
-      readonly passphrase?: string
-      readonly line: number
-    }
-  | { readonly pkcs12: string; readonly passphrase: string; readonly line: number }
-
 export interface RouteSetting {
   /** Domain of the recipient, lower case, or `*`. */
   readonly domain: string
@@ -27,28 +18,6 @@ export interface EdgeSettings {
   readonly retry: RetryPlan
   readonly connectionsMax: number
   readonly timeoutMs: number
-}
-
-export function readKeys(root: Section, path: (text: string) => string): KeySetting[] {
-  return root
-    .list('keys', ['certificate', 'privateKey', 'passphrase', 'pkcs12'])
-    .flatMap((entry): KeySetting[] => {
-      const pkcs12 = entry.text('pkcs12')
-      const passphrase = entry.secret('passphrase', pkcs12 !== undefined)
-      if (pkcs12 !== undefined)
-        return passphrase === undefined ? [] : [{ pkcs12: path(pkcs12), passphrase, line: entry.line }]
-      const certificate = entry.required('certificate', 'path of a PEM file, or use pkcs12:')
-      const privateKey = entry.secret('privateKey', true)
-      if (certificate === undefined || privateKey === undefined) return []
-      return [
-        {
-          certificate: path(certificate),
-          privateKey,
-          ...optional('passphrase', passphrase),
-          line: entry.line,
-        },
-      ]
-    })
 }
 
 export function readEdge(root: Section): EdgeSettings {

@@ -17,13 +17,20 @@ export type KeySource =
       readonly passphrase?: string
     }
   | { readonly form: 'pkcs12'; readonly bytes: Buffer; readonly passphrase: string }
+  /** The private key never leaves a device: of the certificates, the first is that of the key. */
+  | { readonly form: 'device'; readonly certificate: Buffer }
 
-export interface OwnKeyPair {
+export interface OwnKeyPair extends Uses {
   readonly certificate: Certificate
-  readonly privateKey: KeyObject
+  /** Undefined where it lives in a device. */
+  readonly privateKey: KeyObject | undefined
   /** From the issuer of the certificate upwards, without the root; as far as the file has them. */
   readonly intermediates: readonly Certificate[]
-  /** May it sign messages at this moment? */
+}
+
+/** What a certificate of ours may be used for at one moment. */
+export interface Uses {
+  /** May it sign messages? */
   readonly maySign: Use
   /** What was encrypted to it can be read as long as the key is kept, expired or not. */
   readonly mayDecrypt: Use
@@ -42,11 +49,16 @@ export type OwnKeyReading =
 const dayMs = 86_400_000
 
 /**
- * Reads one key pair of ours and says what it may be used for. Of several certificates for the same key the one that is
- * valid longest is taken; whatever else the file holds is looked through for the chain.
+ * Reads one key pair of ours and says what it may be used for. Of several certificates for the same key one that is valid
+ * now is taken, and of these the one that is longest; whatever else the file holds is looked through for the chain.
  */
 export function readOwnKey(source: KeySource, at: Date): OwnKeyReading {
-  const material = source.form === 'pem' ? fromPem(source) : fromPkcs12(source)
+  const material =
+    source.form === 'pem'
+      ? fromPem(source)
+      : source.form === 'device'
+        ? fromDevice(source)
+        : fromPkcs12(source)
   if (!material.readable) return material
   const certificates: Certificate[] = []
   for (const der of material.certificates) {
@@ -55,12 +67,20 @@ export function readOwnKey(source: KeySource, at: Date): OwnKeyReading {
       return refused(`a certificate cannot be read: ${reading.because}`, 'ask its issuer for it again')
     certificates.push(reading.certificate)
   }
-  const pairs = material.privateKeys.flatMap((privateKey) =>
-    certificates
-      .filter((certificate) => belongsTo(certificate, privateKey))
-      .map((certificate) => ({ certificate, privateKey })),
+  const pairs =
+    source.form === 'device'
+      ? certificates.slice(0, 1).map((certificate) => ({ certificate, privateKey: undefined }))
+      : material.privateKeys.flatMap((privateKey) =>
+          certificates
+            .filter((certificate) => belongsTo(certificate, privateKey))
+            .map((certificate) => ({ certificate, privateKey })),
+        )
+  const isCurrent = ({ notBefore, notAfter }: Certificate) => notBefore <= at && at <= notAfter
+  const [pair] = pairs.sort(
+    (a, b) =>
+      Number(isCurrent(b.certificate)) - Number(isCurrent(a.certificate)) ||
+      b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime(),
   )
-  const [pair] = pairs.sort((a, b) => b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime())
   if (pair === undefined) return noPair(certificates, material.privateKeys)
   const { certificate, privateKey } = pair
   return {
@@ -69,10 +89,16 @@ export function readOwnKey(source: KeySource, at: Date): OwnKeyReading {
       certificate,
       privateKey,
       intermediates: chainAbove(certificate, certificates),
-      maySign: useOf(leafFlaw(certificate, at, 'sign')),
-      mayDecrypt: useOf(decryptionFlaw(certificate, at)),
-      daysLeft: daysUntil(certificate.notAfter, at),
+      ...usesAt(certificate, at),
     },
+  }
+}
+
+export function usesAt(certificate: Certificate, at: Date): Uses {
+  return {
+    maySign: useOf(leafFlaw(certificate, at, 'sign')),
+    mayDecrypt: useOf(decryptionFlaw(certificate, at)),
+    daysLeft: daysUntil(certificate.notAfter, at),
   }
 }
 
@@ -89,16 +115,22 @@ type Material =
     }
   | { readonly readable: false; readonly because: string; readonly remedy: string }
 
-function fromPem({ certificate, privateKey, passphrase }: KeySource & { form: 'pem' }): Material {
+function fromDevice({ certificate }: KeySource & { form: 'device' }): Material {
   const { ders, problem } = certificatesIn(certificate)
   if (problem !== undefined || ders.length === 0)
     return refused(
       `the certificate: ${problem ?? 'none in the file'}`,
       'give a PEM file with BEGIN CERTIFICATE',
     )
+  return { readable: true, certificates: ders, privateKeys: [] }
+}
+
+function fromPem({ certificate, privateKey, passphrase }: KeySource & { form: 'pem' }): Material {
+  const reading = fromDevice({ form: 'device', certificate })
+  if (!reading.readable) return reading
   try {
     const key = createPrivateKey({ key: privateKey, ...(passphrase === undefined ? {} : { passphrase }) })
-    return { readable: true, certificates: ders, privateKeys: [key] }
+    return { ...reading, privateKeys: [key] }
   } catch (cause) {
     return unreadableKey(privateKey, passphrase, (cause as { code?: unknown }).code)
   }

@@ -65,7 +65,7 @@ export async function aMailbox() {
   const query = queryOf(database.dataSource)
   const ports: OpenMailPorts = {
     dataSource: database.dataSource,
-    keys: [{ certificate: own.certificate, key: fileKeyHolder(own.privateKey) }],
+    keys: () => [{ certificate: own.certificate, key: fileKeyHolder(own.privateKey) }],
     trust: { anchors: fixedAnchors([certificateOf(root)]) },
     localDomain: 'direct.ashby.example',
     ourAddresses: [ours],

@@ -33,7 +33,8 @@ function partnersOf(keys: Readonly<Record<string, Issued>>, anchors = ['./root.p
   ].join('\n')
   const reading = parseSettings(text, join(folder, 'bluepost.yaml'), environment)
   if (!reading.valid) throw new Error(JSON.stringify(reading.problems))
-  return readPartners(reading.settings, at)
+  const partners = readPartners(reading.settings, at)
+  return { ...partners, signers: partners.keyRing.signers(at), ownKeys: partners.keyRing.ownKeys(at) }
 }
 
 test('a key for the data holder’s address signs with its chain and decrypts', () => {
@@ -45,7 +46,7 @@ test('a key for the data holder’s address signs with its chain and decrypts', 
     anchors: [{ der: root.certificate }],
     problems: [],
   })
-  expect(partners.signerFingerprints).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)])
+  expect(partners.signers[0]!.fingerprint).toMatch(/^[0-9a-f]{64}$/)
   expect(Object.fromEntries(partners.daysLeft)).toMatchObject({ sign: 40, decrypt: 40 })
 })
 
@@ -84,6 +85,7 @@ test('an expired certificate stops signing, still decrypts, and its days are neg
   expect(partners.problems).toEqual([expect.stringMatching(/cannot sign: .* expired on/)])
   const current = issueFor(issuer, sender, ec)
   expect(partnersOf({ old, current })).toMatchObject({
+    problems: [],
     signers: [{ certificate: current.certificate }],
     ownKeys: [{ certificate: old.certificate }, { certificate: current.certificate }],
   })
