@@ -16,6 +16,8 @@ export interface TakeMessagePorts extends SpeakerPorts {
   readonly ourAddresses: readonly string[]
   /** `refuse`: nobody reads this mailbox, and whoever writes to it is told that nothing was delivered. */
   readonly inbox: 'keep' | 'refuse'
+  /** `ignore`: MAIL FROM and RCPT TO need not be in the message; for HISPs whose relays rewrite them. */
+  readonly envelope?: 'compare' | 'ignore'
 }
 
 /** A message that is no notification, judged before anything is written: a trusted one, or the reason for silence. */
@@ -37,7 +39,7 @@ export async function judgeMessage(
   mail: Pick<InboundMail, 'envelopeFrom' | 'envelopeTo'>,
   at: Date,
 ): Promise<JudgedMessage> {
-  const reading = readMessage(opened, { from: mail.envelopeFrom, to: mail.envelopeTo })
+  const reading = readMessage(opened, { from: mail.envelopeFrom, to: mail.envelopeTo }, ports.envelope)
   if (!reading.acceptable) return { trusted: false, because: reading.because }
   const { message } = reading
   const { sender } = message

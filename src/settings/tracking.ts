@@ -9,6 +9,8 @@ export interface TrackingSettings {
   readonly messageBytesMax: number
   /** What becomes of messages that are no notifications. */
   readonly inbox: 'keep' | 'refuse'
+  /** Whether what SMTP was told about a message must be what is signed inside it. */
+  readonly envelope: 'compare' | 'ignore'
   /** Whether this peer is a mail server of our own, whose bounces are believed. */
   readonly isOwnRelay: (peer: string) => boolean
 }
@@ -20,6 +22,7 @@ export function readTracking(root: Section): TrackingSettings {
     'requestDelivery',
     'messageBytesMax',
     'inbox',
+    'envelope',
     'relays',
   ])
   return {
@@ -28,6 +31,7 @@ export function readTracking(root: Section): TrackingSettings {
     requestDelivery: section?.boolean('requestDelivery') ?? true,
     messageBytesMax: section?.integer('messageBytesMax', 65_536, inboundMailBytesMax) ?? inboundMailBytesMax,
     inbox: section?.oneOf('inbox', ['keep', 'refuse']) ?? 'keep',
+    envelope: section?.oneOf('envelope', ['compare', 'ignore']) ?? 'compare',
     isOwnRelay: readRelays(section),
   }
 }

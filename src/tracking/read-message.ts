@@ -36,12 +36,16 @@ interface HeaderField {
  * policy does: MAIL FROM and the outer From are the author, RCPT TO is among To and Cc. A recipient that is not named is
  * left out; without any the message is not ours.
  *
+ * With `ignore` the recipients and the sender of SMTP are taken as they are (relays that rewrite or forward); what travelled
+ * in the clear must still be what is signed.
+ *
  * Some peers do not wrap (Applicability Statement 1.0 did not ask them to): then the outer fields are the only ones, and the
  * signature, bound to From, is what speaks for them.
  */
 export function readMessage(
   inside: MessageInside,
   envelope: { readonly from: string; readonly to: readonly string[] },
+  policy: 'compare' | 'ignore' = 'compare',
 ): MessageReading {
   const no = (because: string) => ({ acceptable: false, because }) as const
   const fields = inside.isWrapped ? inside.fields : inside.outerFields
@@ -52,7 +56,8 @@ export function readMessage(
   if (!reading.valid) return no(`its author has no Direct address: ${reading.because}`)
   const senders = [author, ...addressesIn(fields, 'sender')]
   const isSender = (address: string) => senders.some((one) => isSameAddress(one, address))
-  if (envelope.from !== '' && !isSender(envelope.from))
+  const isCompared = policy === 'compare'
+  if (isCompared && envelope.from !== '' && !isSender(envelope.from))
     return no(`it came from ${envelope.from} by SMTP, and says inside that ${author} wrote it`)
   for (const outer of addressesIn(inside.outerFields, 'from'))
     if (!isSender(outer)) return no(`it says outside that ${outer} wrote it, and inside that ${author} did`)
@@ -61,7 +66,9 @@ export function readMessage(
   if (outerId !== undefined && innerId !== undefined && outerId !== innerId)
     return no('it has one Message-ID outside and another one inside')
   const named = [...addressesIn(fields, 'to'), ...addressesIn(fields, 'cc')]
-  const recipients = envelope.to.filter((one) => named.some((other) => isSameAddress(one, other)))
+  const recipients = envelope.to.filter(
+    (one) => !isCompared || named.some((other) => isSameAddress(one, other)),
+  )
   if (recipients.length === 0) return no('it names none of the recipients that it was brought to')
   const messageId = innerId ?? outerId
   return {
