@@ -9,6 +9,7 @@ import { open } from '../../src/seal/open.ts'
 import type { Signer } from '../../src/seal/seal.ts'
 import type { Issued } from '../pki/pki.ts'
 import { aDocument, anOrder, aTown, sealedHere, type Town } from '../seal/an-order.ts'
+import { ownKey } from '../seal/own-keys.ts'
 import { halvesOfSigned, partsOf } from '../seal/independently.ts'
 
 /** Mozilla’s NSS by its `cmsutil`: what Thunderbird reads and writes. */
@@ -53,10 +54,13 @@ function trusted(nickname: string, { certificatePem }: Issued, trust: string): v
   nss('certutil', '-A', '-a', '-n', nickname, '-t', trust, '-i', at(`${nickname}.pem`))
 }
 
-let pairs = 0
-/** Certificate and key in the database. @returns the nickname */
+const nicknames = new Map<Issued, string>()
+/** Certificate and key in the database, once. @returns the nickname */
 function owned(one: Issued): string {
-  const nickname = `pair ${++pairs}`
+  const known = nicknames.get(one)
+  if (known !== undefined) return known
+  const nickname = `pair ${nicknames.size}`
+  nicknames.set(one, nickname)
   writeFileSync(at('pair.pem'), one.certificatePem + one.privateKeyPem)
   run('openssl', [
     'pkcs12',
@@ -162,8 +166,15 @@ describe('made by NSS, opened here', () => {
             `${readFileSync(at('wrapped')).toString('latin1')}\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n` +
             `Content-Transfer-Encoding: base64\r\n\r\n${signature}--b--\r\n`,
     )
-    const nicknames = recipients.map(owned)
-    nss('cmsutil', '-E', ...nicknames.flatMap((one) => ['-r', one]), '-i', at('entity'), '-o', at('made.der'))
+    nss(
+      'cmsutil',
+      '-E',
+      ...recipients.flatMap((one) => ['-r', owned(one)]),
+      '-i',
+      at('entity'),
+      '-o',
+      at('made.der'),
+    )
     return Buffer.from(
       'From: ellen.ross@direct.somephr.example\r\nTo: transmit@direct.ashby.example\r\nMIME-Version: 1.0\r\n' +
         'Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n' +
@@ -172,7 +183,7 @@ describe('made by NSS, opened here', () => {
   }
 
   test.each(['detached', 'opaque'] as const)('a signature that is %s', async (form) => {
-    const read = await open(made(town.phr, form, [town.ashby]), { keys: [town.ashby] })
+    const read = await open(made(town.phr, form, [town.ashby]), { keys: [ownKey(town.ashby)] })
     if (!read.opened) throw new Error(`${read.refusal}: ${read.because}`)
     expect(read.message.equals(content)).toBe(true)
     expect(read.signers.map((one) => one.because)).toEqual([undefined])
