@@ -25,6 +25,7 @@ const routes: [string, string, readonly string[]][] = [
   ['GET', '/api/v1/transmissions', ['provider', 'operator', 'auditor']],
   ['GET', `/api/v1/transmissions/${unknownId}`, ['provider', 'operator', 'auditor']],
   ['GET', `/api/v1/transmissions/${unknownId}/notice`, ['provider', 'operator', 'auditor']],
+  ['GET', '/api/v1/trust', ['operator', 'auditor']],
   ['GET', '/api/v1/inbox', ['operator']],
   ['GET', `/api/v1/inbox/${unknownId}`, ['operator']],
   ['GET', `/api/v1/inbox/${unknownId}/raw`, ['operator']],

@@ -55,7 +55,7 @@ async function aProcess() {
 }
 
 async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise(setImmediate)
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
 test('a due bundle is refreshed by the worker, and each process has its anchors within seconds', async () => {
