@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { Failed } from '../domain/failure.ts'
@@ -20,7 +19,8 @@ const answerBytesMax = 64 * 1024
 
 /**
  * A private key in a device behind a socket or a web server: `POST …/sign`, `/decrypt`, `/agree`, JSON in and out. The
- * protocol stands in docs/security.md, “Keys that never leave a device”. Of what is signed, only the digest leaves.
+ * protocol stands in docs/security.md, “Keys that never leave a device”. What is signed are the
+ * signed attributes (RFC 5652 §5.3): a digest, a time, no part of a record.
  *
  * @throws Failed key-unavailable where the device does not answer, or not as agreed. Only of `decrypt` and `agree`, 422
  *   means that the ciphertext is none: an Error, as of any key
@@ -28,8 +28,7 @@ const answerBytesMax = 64 * 1024
 export function deviceKeyHolder(device: KeyDevice, type: 'rsa' | 'ec'): KeyHolder {
   return {
     type,
-    sign: (hash, bytes) =>
-      ask(device, 'sign', { hash, digest: createHash(hash).update(bytes).digest('base64') }),
+    sign: (hash, bytes) => ask(device, 'sign', { hash, bytes: Buffer.from(bytes).toString('base64') }),
     decrypt: (encryptedKey, padding) =>
       ask(device, 'decrypt', { padding, encryptedKey: Buffer.from(encryptedKey).toString('base64') }),
     agree: (peer) =>
