@@ -18,8 +18,15 @@ const message = Buffer.from('From: a@b.example\r\nSubject: Processed\r\n\r\nbody
 const content = Buffer.concat([Buffer.from('Content-Type: message/rfc822\r\n\r\n'), message])
 const other = Buffer.concat([content.subarray(0, -3), Buffer.from('!\r\n')])
 
-const publicKeyOf = (certificate: Buffer) =>
-  new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' }).toString('hex')
+const publicKeys = new Map<string, string>()
+function publicKeyOf(certificate: Buffer): string {
+  const key = certificate.toString('latin1')
+  const known =
+    publicKeys.get(key) ??
+    new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' }).toString('hex')
+  publicKeys.set(key, known)
+  return known
+}
 const good = new Set(signers.map((one) => publicKeyOf(one.certificate)))
 const signedDataOf = (by: typeof signers, what = content) =>
   handSigned(what, by, { beside: [town.authority.certificate] })

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { der, derInteger, derNull, derOid } from '../../src/lib/der.ts'
 import { open } from '../../src/seal/open.ts'
 import { handEnveloped } from './by-hand-envelope.ts'
+import { handSigned } from './by-hand-signed.ts'
 import {
   town,
   keysOf,
@@ -51,6 +52,17 @@ describe('signatures that do not hold', () => {
       signWith: (toSign: Buffer) => sign('sha1', toSign, town.ashby.privateKey),
     }
     expect(await because(enveloped(entity(hidden)))).toMatch(/over sha1, its digest is sha256/)
+  })
+
+  test('keys of 1024 bits, and curves that are not NIST’s', async () => {
+    const weak = town.member('a@b.example', { keyType: 'rsa1024' })
+    expect(await because(enveloped(entityOf((content) => handSigned(content, [weak]), wrapped)))).toBe(
+      'its RSA key has 1024 bits; at least 2048 are needed',
+    )
+    const strange = town.member('a@b.example', { keyType: 'ec256k1' })
+    expect(await because(enveloped(entityOf((content) => handSigned(content, [strange]), wrapped)))).toMatch(
+      /on the curve secp256k1/,
+    )
   })
 
   test('a good signer is seen before and after bad ones', async () => {

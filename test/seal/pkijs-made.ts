@@ -53,7 +53,7 @@ export async function pkijsSigned(
         : { name: how.isPss ? 'RSA-PSS' : 'RSASSA-PKCS1-v1_5', hash }
     const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' })
     const key = await webcrypto.subtle.importKey('pkcs8', pkcs8, algorithm, true, ['sign'])
-    await data.sign(key as webcrypto.CryptoKey, index, hash, arrayBuffer(content))
+    await data.sign(key, index, hash, arrayBuffer(content))
   }
   return der('1.2.840.113549.1.7.2', data.toSchema(true))
 }
