@@ -136,6 +136,31 @@ documents: { server: clinic, bytesMax: 12 }
   ])
 })
 
+const device = (more: string, place: string) =>
+  `keys: [ { certificate: a.pem, key: ashby, ${[place, more].filter((one) => one !== '').join(', ')} } ]`
+
+test('a key may live in a device behind a socket or the network', () => {
+  const { keys } = valid(
+    `keys:
+  - { certificate: a.pem, device: unix:./signer.sock, key: ashby }
+  - { certificate: a.pem, device: "https://hsm.example/v1", key: ashby, token: env:K, timeout: 3s }
+`,
+    { K: 'secret token' },
+  )
+  expect(keys).toEqual([
+    {
+      certificate: join(folder, 'a.pem'),
+      device: { at: `unix:${join(folder, 'signer.sock')}`, key: 'ashby', timeoutMs: 10_000 },
+      line: 2,
+    },
+    {
+      certificate: join(folder, 'a.pem'),
+      device: { at: 'https://hsm.example/v1', key: 'ashby', token: 'secret token', timeoutMs: 3000 },
+      line: 3,
+    },
+  ])
+})
+
 test.each([
   [
     'a secret in the open',
@@ -143,6 +168,13 @@ test.each([
     /is a secret written into/,
   ],
   ['a secret the environment lacks', 'secrets: { x: env:NOT_SET }', /environment has no NOT_SET/],
+  ['a device that is no place', device('', 'device: signer'), /“signer” is no place of a device/],
+  ['a device over plain http', device('', 'device: "http://x.example/"'), /is no place of a device/],
+  ['a device for anybody', device('', 'device: "https://x.example/"'), /without proving who asks/],
+  ['a device and a key file', device('privateKey: env:K', 'device: unix:/s'), /stands beside a device/],
+  ['half of mutual TLS', device('clientKey: env:K', 'device: unix:/s'), /clientCertificate stands alone/],
+  ['a device that may take minutes', device('timeout: 5m', 'device: unix:/s'), /between 100ms and 25s/],
+  ['a label without a device', 'keys: [ { certificate: a, privateKey: env:K, key: x } ]', /without a device/],
   ['a secret file that is not there', 'secrets: { x: file:gone }', /gone cannot be read \(ENOENT\)/],
   ['a variable without a value', 'dataDirectory: ${NOT_SET}', /environment has no NOT_SET/],
   ['plain http to another machine', 'fhirServers: { a: { baseUrl: http://fhir.example/ } }', /plain http/],
