@@ -18,7 +18,7 @@ export const pairOf = (issued: Issued): KeyPair => ({
   privateKey: issued.privateKeyPem,
 })
 
-export function certificateOf(issued: Issued | Authority) {
+function certificateOf(issued: Issued | Authority) {
   const reading = readCertificate(issued.certificate)
   if (!reading.readable) throw new Error(reading.because)
   return reading.certificate
