@@ -1,15 +1,19 @@
+import type { KeyObject } from 'node:crypto'
 import { der, derNull, derOid } from '../lib/der.ts'
 
 /** What a message is sealed with. */
 export interface Algorithms {
-  readonly digest: Digest
+  /** For every signer; absent: each signs with the digest of its key, see {@link digestFor}. */
+  readonly digest?: Digest
   readonly content: ContentCipher
+  /** For RSA keys; to EC keys the content key goes by key agreement. */
   readonly keyTransport: KeyTransport
 }
 
 /** Digests that may stand under a signature; SHA-1 and MD5 may not (Applicability Statement 1.3 §2.8). */
 export type Digest = 'sha256' | 'sha384' | 'sha512'
-export type ContentCipher = 'aes-256-cbc' | 'aes-128-cbc'
+/** GCM makes AuthEnvelopedData (RFC 5083), which older receivers do not know: only for those that agreed to it. */
+export type ContentCipher = 'aes-256-cbc' | 'aes-192-cbc' | 'aes-128-cbc' | 'aes-256-gcm' | 'aes-128-gcm'
 export type KeyTransport = 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
 
 /**
@@ -18,7 +22,13 @@ export type KeyTransport = 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
  * who opens. Receivers must accept both OAEP forms for accreditation, so a route can be set to `oaep-sha256`; there is
  * never a silent step down.
  */
-export const usualAlgorithms: Algorithms = { digest: 'sha256', content: 'aes-256-cbc', keyTransport: 'pkcs1' }
+export const usualAlgorithms: Algorithms = { content: 'aes-256-cbc', keyTransport: 'pkcs1' }
+
+/** SHA-256; for the larger curves the digest of their strength (RFC 5753 §8, RFC 5480 §4). */
+export function digestFor(publicKey: KeyObject): Digest {
+  const curve = publicKey.asymmetricKeyDetails?.namedCurve
+  return curve === 'secp384r1' ? 'sha384' : curve === 'secp521r1' ? 'sha512' : 'sha256'
+}
 
 /** Object identifiers of CMS (RFC 5652), its algorithms (RFC 3370, 3560, 5084, 5753, 5754) and attributes (RFC 8551). */
 export const oid = {
@@ -65,9 +75,16 @@ export const contentCiphers: ReadonlyMap<string, { name: string; keyBytes: numbe
     ['2.16.840.1.101.3.4.1.46', { name: 'aes-256-gcm', keyBytes: 32, mode: 'gcm' }],
   ])
 
-export const contentCipherOids: Record<ContentCipher, { oid: string; keyBytes: number }> = {
-  'aes-128-cbc': { oid: '2.16.840.1.101.3.4.1.2', keyBytes: 16 },
-  'aes-256-cbc': { oid: '2.16.840.1.101.3.4.1.42', keyBytes: 32 },
+/** The content ciphers we seal with. */
+export const contentCipherOids: Record<
+  ContentCipher,
+  { oid: string; keyBytes: number; mode: 'cbc' | 'gcm' }
+> = {
+  'aes-128-cbc': { oid: '2.16.840.1.101.3.4.1.2', keyBytes: 16, mode: 'cbc' },
+  'aes-192-cbc': { oid: '2.16.840.1.101.3.4.1.22', keyBytes: 24, mode: 'cbc' },
+  'aes-256-cbc': { oid: '2.16.840.1.101.3.4.1.42', keyBytes: 32, mode: 'cbc' },
+  'aes-128-gcm': { oid: '2.16.840.1.101.3.4.1.6', keyBytes: 16, mode: 'gcm' },
+  'aes-256-gcm': { oid: '2.16.840.1.101.3.4.1.46', keyBytes: 32, mode: 'gcm' },
 }
 
 /** AES key wrap (RFC 3394) by object identifier. */

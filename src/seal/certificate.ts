@@ -47,3 +47,9 @@ export function curveOctets(key: KeyObject): number | undefined {
   if (key.asymmetricKeyType !== 'ec') return undefined
   return { prime256v1: 32, secp384r1: 48, secp521r1: 66 }[key.asymmetricKeyDetails?.namedCurve ?? '']
 }
+
+/** Issuer and subject are the same: a root, which receivers have or do not trust. */
+export function isSelfIssued(bytes: Buffer): boolean {
+  const { issuer, subject } = new X509Certificate(bytes)
+  return issuer === subject
+}

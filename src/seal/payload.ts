@@ -40,8 +40,8 @@ export function makePayload(order: PlainOrder, random: Random): Payload {
   const boundary = `=_payload_${random(12).toString('hex')}`
   const pieces: (Buffer | number)[] = []
   let text =
-    commonFields(order) +
-    textField('Subject', order.subject) +
+    commonFields(order, order.to) +
+    textField('Subject', subjectOf(order)) +
     field('Disposition-Notification-To', address('the sender', order.from)) +
     (order.asksForDelivery === false ? '' : deliveryOption) +
     field('Content-Type', `multipart/mixed; boundary="${boundary}"`) +
@@ -71,17 +71,38 @@ export function makePayload(order: PlainOrder, random: Random): Payload {
   return { pieces, bytes }
 }
 
+/**
+ * The header fields of the envelope outside. Receivers compare it with the message inside and refuse recipients that are
+ * not named there (the reference implementation’s tamper policy).
+ */
+export function outerFields(order: Addressing): string {
+  const to = order.outerTo ?? order.to
+  if (to.some((one) => !order.to.includes(one)))
+    throw new UnsafeText('the message', 'goes to somebody whom it does not name inside')
+  return commonFields(order, to)
+}
+
 /** The header fields that stand outside and inside alike. They carry addresses, a date and an identifier, nothing else. */
-export function commonFields(order: Addressing): string {
-  if (order.to.length === 0) throw new UnsafeText('the message', 'has no recipient')
-  const to = order.to.map((one) => address('a recipient', one))
+function commonFields(order: Addressing, to: readonly string[]): string {
+  if (to.length === 0) throw new UnsafeText('the message', 'has no recipient')
+  const addresses = to.map((one) => address('a recipient', one))
   return (
     field('From', address('the sender', order.from)) +
-    field('To', to.join(', ')) +
+    field('To', addresses.join(', ')) +
     field('Message-ID', messageId('Message-ID', order.messageId)) +
     field('Date', mailDate(order.date)) +
     'MIME-Version: 1.0\r\n'
   )
+}
+
+/** IHE XDM, ITI TF-2 §3.32.4.1.4: receivers know a message with an XDM zip by its subject, and so does ETT. */
+const xdmSubject = 'XDM/1.0/DDM'
+
+function subjectOf({ subject, documents }: PlainOrder): string {
+  const hasZip = documents.some(
+    ({ mediaType: type, fileName: name }) => /^application\/(x-)?zip/i.test(type) || /\.zip$/i.test(name),
+  )
+  return hasZip && !subject.includes(xdmSubject) ? `${xdmSubject} ${subject}`.trimEnd() : subject
 }
 
 function contextText(order: PlainOrder): string {

@@ -126,21 +126,14 @@ export function runOrder(id: number, order: SealOrder, pool: Pool, freesTaken: b
   return { stream: { chunks: chunks(), bytes: announced.promise, done: done.promise, cancel }, fail }
 }
 
-/** Only what a thread needs. */
+/** The order without what a thread cannot be given. */
 function plainOf(order: SealOrder): PlainOrder {
   return {
-    from: order.from,
-    to: order.to,
-    messageId: order.messageId,
-    date: order.date,
-    subject: order.subject,
-    dataHolder: order.dataHolder,
-    patientName: order.patientName,
-    recurring: order.recurring,
-    ...(order.contextText === undefined ? {} : { contextText: order.contextText }),
-    ...(order.algorithms === undefined ? {} : { algorithms: order.algorithms }),
+    ...order,
     documents: order.documents.map(({ fileName, mediaType, bytes }) => ({ fileName, mediaType, bytes })),
-    recipients: order.recipients.map(unpooled),
+    recipients: order.recipients.map((one) =>
+      'certificate' in one ? { ...one, certificate: unpooled(one.certificate) } : unpooled(one),
+    ),
   }
 }
 

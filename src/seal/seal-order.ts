@@ -1,4 +1,4 @@
-import type { Algorithms } from './algorithms.ts'
+import type { Algorithms, KeyTransport } from './algorithms.ts'
 
 /** One Direct message to be sealed. Addresses are bare (`name@direct.example.org`), certificates DER. */
 export interface SealOrder extends Addressing {
@@ -19,15 +19,26 @@ export interface SealOrder extends Addressing {
 /** What every sealed message needs, whatever is inside. */
 export interface Addressing {
   readonly from: string
+  /** Everybody the message is meant for: what the signed message inside says. */
   readonly to: readonly string[]
+  /**
+   * Those of `to` that it really goes to, and what the header outside says; absent: all of them. Refused recipients are
+   * left out (Applicability Statement; the reference implementation’s routing headers), while the message inside, which
+   * is signed, still names them.
+   */
+  readonly outerTo?: readonly string[]
   /** With its angle brackets; the same outside and inside, since notifications quote it. */
   readonly messageId: string
   /** Date header and signing time. */
   readonly date: Date
-  /** Every trusted certificate of every recipient. */
-  readonly recipients: readonly Buffer[]
+  /** Every trusted certificate of everybody it really goes to; one that is there twice counts once. */
+  readonly recipients: readonly RecipientCertificate[]
   readonly algorithms?: Partial<Algorithms>
 }
+
+/** In DER; with a key transport of its own where its HISP agreed to another one than the order says. */
+export type RecipientCertificate =
+  Buffer | { readonly certificate: Buffer; readonly keyTransport: KeyTransport }
 
 export interface SealDocument {
   readonly fileName: string

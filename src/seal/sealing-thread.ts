@@ -1,8 +1,17 @@
+import { KeyObject } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { Failed } from '../domain/failure.ts'
+import type { KeyHolder } from './own-key.ts'
 import type { Signer } from './signature.ts'
-import { pieceBytes, type FromThread, type ThreadStart, type ToThread } from './thread-messages.ts'
+import {
+  pieceBytes,
+  type DeviceAnswer,
+  type FromThread,
+  type SignatureWanted,
+  type ThreadStart,
+  type ToThread,
+} from './thread-messages.ts'
 
 /** One worker thread and the orders it is sealing. */
 export interface SealingThread {
@@ -31,7 +40,7 @@ export function startThread(program: URL, signers: readonly Signer[]): SealingTh
     workerData: {
       signers: signers.map(({ certificate, privateKey, intermediates = [] }) => ({
         certificate: unpooled(certificate),
-        privateKey,
+        key: privateKey instanceof KeyObject ? privateKey : privateKey.type,
         intermediates: intermediates.map(unpooled),
       })),
     } satisfies ThreadStart,
@@ -50,7 +59,13 @@ export function startThread(program: URL, signers: readonly Signer[]): SealingTh
   }
   // An idle thread keeps no process alive.
   worker.unref()
-  worker.on('message', (message: FromThread) => {
+  worker.on('message', (message: FromThread | SignatureWanted) => {
+    if (message.what === 'sign') {
+      void signedOutside(signers, message).then((answer) => {
+        if (!hasEnded) worker.postMessage(answer)
+      })
+      return
+    }
     if (message.what === 'sealed')
       for (const memory of message.returned) if (spare.length < spareMax) spare.push(memory)
     orders.get(message.id)?.heard(message)
@@ -75,6 +90,22 @@ export function startThread(program: URL, signers: readonly Signer[]): SealingTh
       end('the sealing thread was stopped')
       await worker.terminate()
     },
+  }
+}
+
+/** Asks the device. Whatever goes wrong with it is an answer, too. */
+async function signedOutside(
+  signers: readonly Signer[],
+  { question, signer, digest, bytes }: SignatureWanted,
+): Promise<DeviceAnswer> {
+  try {
+    const key = signers[signer]!.privateKey as KeyHolder
+    const signature = await key.sign(digest, bytes)
+    return { what: 'signed', question, signature: unpooled(signature) }
+  } catch (error) {
+    const because =
+      error instanceof Failed ? error.because : error instanceof Error ? error.message : String(error)
+    return { what: 'unsigned', question, because, code: error instanceof Failed ? error.code : undefined }
   }
 }
 

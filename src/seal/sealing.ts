@@ -2,9 +2,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { base64InLines, base64Lines, base64LinesLength } from '../lib/base64-lines.ts'
 import { freeMemory } from '../lib/free-memory.ts'
 import { field } from '../lib/mime-writer.ts'
-import { micalgs, usualAlgorithms, type Algorithms } from './algorithms.ts'
+import { micalgs, usualAlgorithms, type Algorithms, type Digest } from './algorithms.ts'
 import { makeEnvelope, type Random } from './envelope.ts'
-import { commonFields, makePayload } from './payload.ts'
+import { makePayload, outerFields } from './payload.ts'
 import { wrongLength, type Addressing, type PlainOrder } from './seal-order.ts'
 import { makeSignature, type Signature, type Signer } from './signature.ts'
 
@@ -60,7 +60,7 @@ export async function sealing(
     if (came !== announced) throw wrongLength(piece, announced)
     await give(pass.write(lines.end()))
   }
-  await give(pass.end())
+  await give(await pass.end())
   if (emitted !== pass.bytes) throw new Error(`sealed ${emitted} bytes where ${pass.bytes} were announced`)
   return emitted
 }
@@ -69,15 +69,15 @@ export async function sealing(
  * Seals a message that is there as a whole, such as a notification of our own. `message` is a complete RFC 5322
  * message with CRLF line ends.
  */
-export function sealMessage(
+export async function sealMessage(
   message: Buffer,
   order: Addressing,
   signers: readonly Signer[] | Signature,
   random: Random = randomBytes,
-): Buffer {
+): Promise<Buffer> {
   const signature = 'signedData' in signers ? signers : makeSignature(signers)
   const pass = startPass(order, message.length, signature, random)
-  return Buffer.concat([pass.begin(), pass.write(message), pass.end()])
+  return Buffer.concat([pass.begin(), pass.write(message), await pass.end()])
 }
 
 /** One message on its way through hash, cipher and base64. */
@@ -87,24 +87,19 @@ interface Pass {
   begin(): Buffer
   /** The next octets of the inner message. */
   write(message: Buffer): Buffer
-  end(): Buffer
+  /** Signs, and gives the rest. */
+  end(): Promise<Buffer>
 }
 
 function startPass(order: Addressing, messageBytes: number, signature: Signature, random: Random): Pass {
   if (order.recipients.length === 0) throw new Error('there is no recipient certificate to encrypt to')
   const algorithms: Algorithms = { ...usualAlgorithms, ...order.algorithms }
-  const outer = Buffer.from(
-    commonFields(order) +
-      field('Content-Type', 'application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"') +
-      'Content-Transfer-Encoding: base64\r\n' +
-      'Content-Disposition: attachment; filename="smime.p7m"\r\n\r\n',
-    'latin1',
-  )
+  const digests = signature.digests(algorithms.digest)
   const boundary = `=_signed_${random(12).toString('hex')}`
   const entityHead = Buffer.from(
     field(
       'Content-Type',
-      `multipart/signed; protocol="application/pkcs7-signature"; micalg=${micalgs[algorithms.digest]}; boundary="${boundary}"`,
+      `multipart/signed; protocol="application/pkcs7-signature"; micalg=${micalgOf(digests)}; boundary="${boundary}"`,
     ) + `\r\n--${boundary}\r\n`,
     'latin1',
   )
@@ -118,7 +113,7 @@ function startPass(order: Addressing, messageBytes: number, signature: Signature
     'latin1',
   )
   const closing = Buffer.from(`--${boundary}--\r\n`, 'latin1')
-  const signatureLength = base64LinesLength(signature.bytesMax(algorithms.digest, order.date))
+  const signatureLength = base64LinesLength(signature.bytesMax(digests, order.date))
   const plainBytes =
     entityHead.length +
     wrapHead.length +
@@ -128,7 +123,14 @@ function startPass(order: Addressing, messageBytes: number, signature: Signature
     closing.length
 
   const envelope = makeEnvelope(order.recipients, plainBytes, algorithms, random)
-  const hash = createHash(algorithms.digest)
+  const outer = Buffer.from(
+    outerFields(order) +
+      field('Content-Type', `application/pkcs7-mime; smime-type=${envelope.smimeType}; name="smime.p7m"`) +
+      'Content-Transfer-Encoding: base64\r\n' +
+      'Content-Disposition: attachment; filename="smime.p7m"\r\n\r\n',
+    'latin1',
+  )
+  const hashes = digests.map((digest) => createHash(digest))
   const lines = base64Lines()
   const encrypted = (plain: Buffer) => {
     const cipherText = envelope.cipher.update(plain)
@@ -137,23 +139,30 @@ function startPass(order: Addressing, messageBytes: number, signature: Signature
     return sealed
   }
   return {
-    bytes: outer.length + base64LinesLength(envelope.head.length + envelope.cipherBytes),
+    bytes: outer.length + base64LinesLength(envelope.bytes),
     begin() {
-      hash.update(wrapHead)
+      for (const hash of hashes) hash.update(wrapHead)
       const head = lines.push(envelope.head)
       return Buffer.concat([outer, head, encrypted(Buffer.concat([entityHead, wrapHead]))])
     },
     write(message) {
-      hash.update(message)
+      for (const hash of hashes) hash.update(message)
       return encrypted(message)
     },
-    end() {
-      const signed = base64InLines(signature.signedData(algorithms.digest, hash.digest(), order.date))
+    async end() {
+      const contentDigests = new Map(digests.map((digest, index) => [digest, hashes[index]!.digest()]))
+      const signed = base64InLines(await signature.signedData(contentDigests, order.date))
       // ECDSA signatures vary in length and the lengths are written already: blank lines after the closing delimiter,
       // which belong to nothing (RFC 2046 §5.1.1, epilogue), make up the difference, which is always even.
       const epilogue = Buffer.from('\r\n'.repeat((signatureLength - signed.length) / 2), 'latin1')
       const rest = Buffer.concat([signatureHead, signed, closing, epilogue])
-      return Buffer.concat([encrypted(rest), lines.push(envelope.cipher.final()), lines.end()])
+      return Buffer.concat([encrypted(rest), lines.push(envelope.end()), lines.end()])
     },
   }
+}
+
+/** RFC 8551 §3.5.3.2: several are separated by commas, which a parameter must quote (RFC 2045 §5.1). */
+function micalgOf(digests: readonly Digest[]): string {
+  const names = digests.map((digest) => micalgs[digest])
+  return names.length === 1 ? names[0]! : `"${names.join(',')}"`
 }

@@ -1,42 +1,50 @@
-import { sign, X509Certificate, type KeyObject } from 'node:crypto'
 import { der, derInteger, derOid, derSetOf } from '../lib/der.ts'
 import {
   algorithmIdentifier,
   contentCipherOids,
+  digestFor,
   digestOids,
   ecdsaOids,
   nullParameters,
   oid,
   type Digest,
 } from './algorithms.ts'
-import { curveOctets, readCertificate } from './certificate.ts'
+import { isSelfIssued, readCertificate } from './certificate.ts'
+import { signingKey, type PrivateKey } from './signing-key.ts'
 
-/** Who signs: the certificate, its key, and the intermediates up to but without the root. Certificates in DER. */
+/** Who signs: the certificate, its key, and the intermediates. Certificates in DER; a root among them is left out. */
 export interface Signer {
   readonly certificate: Buffer
-  readonly privateKey: KeyObject
+  readonly privateKey: PrivateKey
   readonly intermediates?: readonly Buffer[]
 }
 
 /** Makes the detached SignedData (RFC 5652 §5) that every configured signer signs. */
 export interface Signature {
-  /** The SignedData in DER, for the digest of the content. */
-  signedData(algorithm: Digest, contentDigest: Buffer, signingTime: Date): Buffer
+  /** The digests of the content that are needed: the wanted one for everybody, else that of each signer's key. */
+  digests(wanted?: Digest): readonly Digest[]
+  /**
+   * The SignedData in DER. Each signer takes the digest of its key where that is given, else the first one.
+   *
+   * @throws Failed where a key is in a device and that does not sign
+   */
+  signedData(contentDigests: ReadonlyMap<Digest, Buffer>, signingTime: Date): Promise<Buffer>
   /** Octets it has at most; exact for RSA, while an ECDSA signature may be some octets shorter. */
-  bytesMax(algorithm: Digest, signingTime: Date): number
+  bytesMax(digests: readonly Digest[], signingTime: Date): number
 }
 
 const version1 = derInteger(1)
 const dataOid = derOid(oid.data)
 const fixedAttributes = [
   attribute(oid.contentType, dataOid),
-  // RFC 8551 §2.5.2: what we can open, best first.
+  // RFC 8551 §2.5.2: what we can open, what we like best first.
   attribute(
     oid.smimeCapabilities,
     der(
       0x30,
-      algorithmIdentifier(contentCipherOids['aes-256-cbc'].oid),
-      algorithmIdentifier(contentCipherOids['aes-128-cbc'].oid),
+      ...(['aes-256-cbc', 'aes-256-gcm', 'aes-192-cbc', 'aes-128-cbc', 'aes-128-gcm'] as const).map(
+        (cipher) => algorithmIdentifier(contentCipherOids[cipher].oid),
+      ),
     ),
   ),
 ]
@@ -46,14 +54,10 @@ const fixedAttributes = [
  */
 export function makeSignature(signers: readonly Signer[]): Signature {
   const prepared = signers.map(prepare)
-  const certificates = new Map<string, Buffer>()
-  for (const signer of signers)
-    for (const one of [signer.certificate, ...(signer.intermediates ?? [])])
-      certificates.set(one.toString('latin1'), Buffer.from(one))
-  const certificateSet = derSetOf(0xa0, [...certificates.values()])
+  const certificateSet = derSetOf(0xa0, carried(signers))
   const lengths = new Map<string, number>()
 
-  const assemble = (algorithm: Digest, signerInfos: readonly Buffer[]) =>
+  const assemble = (digests: readonly Digest[], signerInfos: readonly Buffer[]) =>
     der(
       0x30,
       derOid(oid.signedData),
@@ -62,69 +66,94 @@ export function makeSignature(signers: readonly Signer[]): Signature {
         der(
           0x30,
           version1,
-          der(0x31, algorithmIdentifier(digestOids[algorithm])),
+          derSetOf(
+            0x31,
+            digests.map((digest) => algorithmIdentifier(digestOids[digest])),
+          ),
           der(0x30, dataOid),
           certificateSet,
           derSetOf(0x31, signerInfos),
         ),
       ),
     )
+  const digestOf = (one: Prepared, digests: readonly Digest[]) =>
+    digests.includes(one.digest) ? one.digest : digests[0]!
 
   return {
-    signedData(algorithm, contentDigest, signingTime) {
-      const attributes = signedAttributes(contentDigest, signingTime)
-      // RFC 5652 §5.4: what is signed is the attributes as an explicit SET OF, not with their [0].
-      const toSign = der(0x31, attributes)
-      const infos = prepared.map((one) =>
-        one.signerInfo(algorithm, attributes, sign(algorithm, toSign, one.privateKey)),
+    digests: (wanted) => (wanted ? [wanted] : [...new Set(prepared.map(({ digest }) => digest))].sort()),
+    async signedData(contentDigests, signingTime) {
+      const digests = [...contentDigests.keys()]
+      const attributesOf = new Map(
+        digests.map((digest) => [digest, signedAttributes(contentDigests.get(digest)!, signingTime)]),
       )
-      return assemble(algorithm, infos)
+      const infos = await Promise.all(
+        prepared.map(async (one) => {
+          const digest = digestOf(one, digests)
+          const attributes = attributesOf.get(digest)!
+          // RFC 5652 §5.4: what is signed is the attributes as an explicit SET OF, not with their [0].
+          const signature = await one.key.sign(digest, der(0x31, attributes))
+          return signerInfo(one, digest, attributes, signature)
+        }),
+      )
+      return assemble(digests, infos)
     },
-    bytesMax(algorithm, signingTime) {
-      const time = timeOf(signingTime)
-      const key = `${algorithm} ${time.length}`
+    bytesMax(digests, signingTime) {
+      const key = `${digests.join(' ')} ${timeOf(signingTime).length}`
       const known = lengths.get(key)
       if (known !== undefined) return known
-      const digestBytes = { sha256: 32, sha384: 48, sha512: 64 }[algorithm]
-      const attributes = signedAttributes(Buffer.alloc(digestBytes), signingTime)
-      const infos = prepared.map((one) =>
-        one.signerInfo(algorithm, attributes, Buffer.alloc(one.signatureBytesMax)),
-      )
-      const length = assemble(algorithm, infos).length
+      const infos = prepared.map((one) => {
+        const digest = digestOf(one, digests)
+        const attributes = signedAttributes(Buffer.alloc(digestBytes[digest]), signingTime)
+        return signerInfo(one, digest, attributes, Buffer.alloc(one.key.signatureBytesMax))
+      })
+      const length = assemble(digests, infos).length
       lengths.set(key, length)
       return length
     },
   }
 }
 
-function prepare(signer: Signer) {
-  const x509 = new X509Certificate(signer.certificate)
-  if (!x509.checkPrivateKey(signer.privateKey))
-    throw new Error('a signing key does not belong to its certificate; configure the matching pair')
-  const certificate = readCertificate(signer.certificate)
-  const identifier = der(0x30, certificate.issuer, certificate.serial)
-  const octets = curveOctets(signer.privateKey)
-  const isRsa = signer.privateKey.asymmetricKeyType === 'rsa'
-  if (!isRsa && octets === undefined)
-    throw new Error('a signing key is neither RSA nor EC on P-256, P-384 or P-521; use one of these')
-  const modulusBits = signer.privateKey.asymmetricKeyDetails?.modulusLength ?? 0
+const digestBytes: Record<Digest, number> = { sha256: 32, sha384: 48, sha512: 64 }
+
+/** Receivers need the way up to their anchor, and have the anchor. */
+function carried(signers: readonly Signer[]): Buffer[] {
+  const certificates = new Map<string, Buffer>()
+  for (const { certificate, intermediates = [] } of signers)
+    for (const one of [certificate, ...intermediates.filter((der) => !isSelfIssued(der))])
+      certificates.set(one.toString('latin1'), Buffer.from(one))
+  return [...certificates.values()]
+}
+
+type Prepared = ReturnType<typeof prepare>
+
+function prepare({ certificate, privateKey }: Signer) {
+  const { issuer, serial, publicKey } = readCertificate(certificate)
   return {
-    privateKey: signer.privateKey,
-    signatureBytesMax: octets === undefined ? Math.ceil(modulusBits / 8) : ecdsaBytesMax(octets),
-    signerInfo: (algorithm: Digest, attributes: Buffer, signature: Buffer) =>
-      der(
-        0x30,
-        version1,
-        identifier,
-        // RFC 5754 §2: no parameters with SHA-2. RFC 3370 §3.2: NULL with rsaEncryption. RFC 5754 §3.3: none with ECDSA.
-        algorithmIdentifier(digestOids[algorithm]),
-        der(0xa0, attributes),
-        isRsa
-          ? algorithmIdentifier(oid.rsaEncryption, nullParameters)
-          : algorithmIdentifier(ecdsaOids[algorithm]),
-        der(0x04, signature),
-      ),
+    key: signingKey(certificate, privateKey),
+    digest: digestFor(publicKey),
+    identifier: der(0x30, issuer, serial),
   }
+}
+
+/** SignerInfo (RFC 5652 §5.3) by issuer and serial number. */
+function signerInfo(
+  { identifier, key }: Prepared,
+  digest: Digest,
+  attributes: Buffer,
+  signature: Buffer,
+): Buffer {
+  return der(
+    0x30,
+    version1,
+    identifier,
+    // RFC 5754 §2: no parameters with SHA-2. RFC 3370 §3.2: NULL with rsaEncryption. RFC 5754 §3.3: none with ECDSA.
+    algorithmIdentifier(digestOids[digest]),
+    der(0xa0, attributes),
+    key.isRsa
+      ? algorithmIdentifier(oid.rsaEncryption, nullParameters)
+      : algorithmIdentifier(ecdsaOids[digest]),
+    der(0x04, signature),
+  )
 }
 
 /** Members of the SET OF, ascending: BouncyCastle, which most receivers run, refuses signatures over unsorted ones. */
@@ -148,10 +177,4 @@ function timeOf(at: Date): Buffer {
   return at.getUTCFullYear() < 2050
     ? der(0x17, Buffer.from(`${digits.slice(2)}Z`))
     : der(0x18, Buffer.from(`${digits}Z`))
-}
-
-/** SEQUENCE of two INTEGERs of the curve's size, each with a leading zero where the curve order's top bit allows one. */
-function ecdsaBytesMax(curveOctetCount: number): number {
-  const integer = 2 + curveOctetCount + (curveOctetCount === 66 ? 0 : 1)
-  return der(0x30, Buffer.alloc(2 * integer)).length
 }

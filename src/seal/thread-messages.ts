@@ -1,10 +1,19 @@
 import type { FailureCode } from '../domain/failure.ts'
 import type { PlainOrder } from './seal-order.ts'
-import type { Signer } from './signature.ts'
+import type { KeyObject } from 'node:crypto'
+import type { Digest } from './algorithms.ts'
+import type { KeyHolder } from './own-key.ts'
 
 /** What a sealing thread is started with. Keys travel as KeyObjects, by structured clone, never as text. */
 export interface ThreadStart {
-  readonly signers: readonly Signer[]
+  readonly signers: readonly ThreadSigner[]
+}
+
+export interface ThreadSigner {
+  readonly certificate: Uint8Array
+  /** What a device keeps to itself stays outside: the thread asks for each signature. */
+  readonly key: KeyObject | KeyHolder['type']
+  readonly intermediates: readonly Uint8Array[]
 }
 
 /**
@@ -17,9 +26,30 @@ export type ToThread =
   /** Somebody begins to take one batch. */
   | { readonly id: number; readonly what: 'taken' }
   | { readonly id: number; readonly what: 'cancel' }
+  | DeviceAnswer
 
 /** From the thread. */
 export type FromThread = SealedBatch | SealingFailed
+
+/** From the thread: a signature is needed by a key that lives in a device. */
+export interface SignatureWanted {
+  readonly what: 'sign'
+  readonly question: number
+  /** Place in {@link ThreadStart.signers}. */
+  readonly signer: number
+  readonly digest: Digest
+  readonly bytes: Uint8Array
+}
+
+/** To the thread, in any order. */
+export type DeviceAnswer =
+  | { readonly what: 'signed'; readonly question: number; readonly signature: Uint8Array }
+  | {
+      readonly what: 'unsigned'
+      readonly question: number
+      readonly because: string
+      readonly code: FailureCode | undefined
+    }
 
 export interface SealedBatch {
   readonly id: number

@@ -12,8 +12,8 @@ import {
   type DerValue,
 } from '../lib/der.ts'
 import { keyAgreements, keyWraps, oid } from './algorithms.ts'
-import { readCertificate } from './certificate.ts'
-import { keyWrapIv, sharedInfo, x963Key } from './envelope.ts'
+import { knownCertificate } from './known-certificates.ts'
+import { keyWrapIv, sharedInfo, x963Key } from './key-agreement.ts'
 import { readableDigests, type OpeningPolicy } from './opening-policy.ts'
 import type { KeyPadding, OaepDigest, OwnKey } from './own-key.ts'
 
@@ -37,7 +37,7 @@ export function transported(
   const [algorithmOid, parameters] = derChildren(algorithm)
   const dotted = derOidText(expectDer(algorithmOid, 0x06, 'the key transport'))
   if (key.type !== 'rsa') return refused('key transport to a key of ours that is not RSA')
-  const bits = readCertificate(certificate).publicKey.asymmetricKeyDetails?.modulusLength ?? 0
+  const bits = knownCertificate(certificate).publicKey.asymmetricKeyDetails?.modulusLength ?? 0
   if (bits < rsaBitsMin)
     return refused(`it is encrypted to an RSA key of ${bits} bits; at least ${rsaBitsMin} are needed`)
   const padding =
@@ -102,7 +102,7 @@ export function agreed(
   const wrapDotted = derOidText(expectDer(wrapOid, 0x06, 'the key wrap'))
   const wrap = keyWraps.get(wrapDotted)
   if (!digest || !wrap) return refused(`its key agreement ${scheme} with ${wrapDotted} is not accepted`)
-  const curve = readCertificate(certificate).publicKey.asymmetricKeyDetails?.namedCurve ?? ''
+  const curve = knownCertificate(certificate).publicKey.asymmetricKeyDetails?.namedCurve ?? ''
   const namedCurve = curveOids[curve]
   if (key.type !== 'ec' || !namedCurve)
     return refused('key agreement with a key of ours that is not on a known curve')

@@ -1,14 +1,18 @@
+import { KeyObject } from 'node:crypto'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Failed } from '../domain/failure.ts'
 import { UnsafeText } from '../lib/mime-writer.ts'
-import type { PlainOrder } from './seal-order.ts'
+import type { KeyHolder } from './own-key.ts'
+import type { PlainOrder, RecipientCertificate } from './seal-order.ts'
 import { sealing } from './sealing.ts'
 import { makeSignature } from './signature.ts'
 import {
   batchBytesWanted,
   batchesMax,
   piecesMax,
+  type DeviceAnswer,
   type FromThread,
+  type SignatureWanted,
   type ThreadStart,
   type ToThread,
 } from './thread-messages.ts'
@@ -18,14 +22,38 @@ import {
  * up nobody else's message.
  */
 const port = parentPort!
+let lastQuestion = 0
+/** Signatures that devices were asked for. */
+const questions = new Map<number, (answer: DeviceAnswer) => void>()
 const bufferOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const signature = makeSignature(
-  (workerData as ThreadStart).signers.map((signer) => ({
+  (workerData as ThreadStart).signers.map((signer, index) => ({
     certificate: bufferOf(signer.certificate),
-    privateKey: signer.privateKey,
-    intermediates: (signer.intermediates ?? []).map(bufferOf),
+    privateKey: signer.key instanceof KeyObject ? signer.key : keyOutside(signer.key, index),
+    intermediates: signer.intermediates.map(bufferOf),
   })),
 )
+
+/** A key in a device, which only the main thread can reach. */
+function keyOutside(type: 'rsa' | 'ec', signer: number): KeyHolder {
+  const never = () => Promise.reject(new Error('a sealing thread only signs'))
+  return {
+    type,
+    sign(digest, bytes) {
+      const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+      const question = ++lastQuestion
+      questions.set(question, (answer) => {
+        questions.delete(question)
+        if (answer.what === 'signed') resolve(bufferOf(answer.signature))
+        else reject(answer.code ? new Failed(answer.code, answer.because) : new Error(answer.because))
+      })
+      port.postMessage({ what: 'sign', question, signer, digest, bytes } satisfies SignatureWanted)
+      return promise
+    },
+    decrypt: never,
+    agree: never,
+  }
+}
 
 interface Running {
   readonly arrived: { readonly memory: ArrayBuffer; readonly bytes: number }[]
@@ -36,6 +64,10 @@ interface Running {
 const running = new Map<number, Running>()
 
 port.on('message', (message: ToThread) => {
+  if (message.what === 'signed' || message.what === 'unsigned') {
+    questions.get(message.question)?.(message)
+    return
+  }
   if (message.what === 'order') {
     void run(message.id, message.order)
     return
@@ -89,7 +121,7 @@ async function run(id: number, order: PlainOrder): Promise<void> {
   }
 
   try {
-    const plain = { ...order, recipients: order.recipients.map(bufferOf) }
+    const plain = { ...order, recipients: order.recipients.map(recipientOf) }
     await sealing(
       plain,
       signature,
@@ -111,6 +143,11 @@ async function run(id: number, order: PlainOrder): Promise<void> {
   } finally {
     running.delete(id)
   }
+}
+
+/** What travelled between threads is a Uint8Array now. */
+function recipientOf(one: RecipientCertificate): RecipientCertificate {
+  return 'certificate' in one ? { ...one, certificate: bufferOf(one.certificate) } : bufferOf(one)
 }
 
 /** Small buffers share a pool, which must not be given away. */

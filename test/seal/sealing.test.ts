@@ -44,7 +44,8 @@ describe('a sealed message', () => {
     expect(inside.verified).toEqual([true, true, true])
     expect(inside.wrapHead).toBe('Content-Type: message/rfc822\r\n')
     expect(inside.signedHead).toContain('protocol="application/pkcs7-signature"')
-    expect(inside.signedHead).toContain('micalg=sha-256')
+    // RFC 8551 §3.5.3.2: all of them, in a quoted string.
+    expect(inside.signedHead).toContain('micalg="sha-256,sha-384"')
     const [context, ccd, further, request] = partsOf(inside.message)
     expect(context!.content.toString()).toBe(
       'This message was sent by Ashby Medical Center at the request of Ellen Ross.\r\n',
@@ -114,7 +115,7 @@ describe('a sealed message', () => {
   test('a small message of our own is sealed the same way', async () => {
     const message = Buffer.from('From: a@b.example\r\nSubject: Processed\r\n\r\nbody\r\n')
     const order = anOrder(town)
-    const sealed = sealMessage(message, order, [town.ashby])
+    const sealed = await sealMessage(message, order, [town.ashby])
     expect((await openIndependently(sealed, town.phr)).message.equals(message)).toBe(true)
   })
 })
