@@ -30,7 +30,7 @@ export type FetchAnswer =
 export type GuardedFetch = (url: string, order: FetchOrder) => Promise<FetchAnswer>
 
 export interface GuardedFetchOptions extends OutboundOptions {
-  /** Roots for https besides those of the system; PEM. */
+  /** Roots for https instead of those of the system; PEM. */
   readonly ca?: readonly string[]
   /** Default: both. */
   readonly protocols?: readonly ('http:' | 'https:')[]
