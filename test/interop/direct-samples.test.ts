@@ -2,8 +2,13 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { readDirectAddress } from '../../src/domain/direct-address.ts'
+import { fieldValue } from '../../src/lib/mime-reader.ts'
 import { open, type OwnKey } from '../../src/seal/open.ts'
 import { directPolicy, type OpeningPolicy } from '../../src/seal/opening-policy.ts'
+import { fixedAnchors } from '../../src/trust/anchors.ts'
+import { readCertificate } from '../../src/trust/certificate.ts'
+import { judgeCertificates } from '../../src/trust/judge-certificates.ts'
 import { oldPolicy } from '../seal/old-policy.ts'
 import { ownKey } from '../seal/own-keys.ts'
 import { opensslTool, type OpensslTool } from './openssl-tool.ts'
@@ -110,6 +115,29 @@ test('with larger keys the sample of ETT would still be refused, for SHA-1', asy
   expect(await outcome('ett/TestGeneratedMessage.txt', policy)).toBe(
     'aes-128-cbc, pkcs1, wrapped; signature sha1 RSA 1024: its digest SHA-1 is not accepted',
   )
+})
+
+test('the sample whose signature is good comes from a chain signed with SHA-1, which nobody trusts today', async () => {
+  if (corpus === undefined) return
+  const read = await open(file('java-agent/messages/EncryptedMessage2.txt'), { keys })
+  if (!read.opened) throw new Error(read.because)
+  const anchor = readCertificate(file('java-agent/certs/secureHealthEmailCACert.der'))
+  const from = readDirectAddress(/<?([^<> ]+@[^<> ]+)>?\s*$/.exec(fieldValue(read, 'from') ?? '')?.[1] ?? '')
+  if (!anchor.readable || !from.valid) throw new Error('the sample is not what it was')
+  const judgement = await judgeCertificates(
+    [read.signers[0]!.certificate!],
+    [],
+    { anchors: fixedAnchors([anchor.certificate]) },
+    {
+      address: from.address,
+      localDomain: 'securehealthemail.com',
+      direction: 'incoming',
+      purpose: 'sign',
+      at: new Date('2026-11-24T00:00:00Z'),
+    },
+  )
+  expect(judgement.trusted).toEqual([])
+  expect(judgement.because).toMatch(/SHA-?1/i)
 })
 
 describe(corpus === undefined ? 'samples of Direct: BLUEPOST_CORPUS names none' : 'samples of Direct', () => {
