@@ -1,22 +1,29 @@
-import { styleText } from 'node:util'
 import { discover, type Discovery } from '../discovery/discover.ts'
 import { readDirectAddress, type DirectAddress } from '../domain/direct-address.ts'
 import { failureOf } from '../domain/failure.ts'
-import type { TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
+import type { RevocationFinding, TraceStep, TrustVerdict } from '../domain/trust-verdict.ts'
 import { certificatesOf, type Partners } from '../partners.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
+import { certsOwn } from './certs-own.ts'
 import { print, printJson, settingsFor, theOne, Usage, type Command } from './command.ts'
 import { partnersNow } from './partners-now.ts'
+import { paint, stepInWords } from './trace-words.ts'
 
 export const certs: Command = {
   usage: `bluepost certs ellen.ross@direct.somephr.example
 
 Looks the certificates of one Direct address up, as a transmission would, and judges each against the anchors of
 bluepost.yaml: every step, what was asked, what came back, and why. Sends nothing and stores nothing.
-Exit 0 when a message could be encrypted to the address now, 1 when not.`,
-  options: {},
+Exit 0 when a message could be encrypted to the address now, 1 when not.
+
+bluepost certs --own
+
+Looks up what the world finds for the data holder’s own address, and whether answers encrypted to it can be opened.
+Exit 0 when every certificate found is a current one of ours.`,
+  options: { own: { type: 'boolean' } },
   async run(call) {
+    if (call.values['own'] === true) return certsOwn(call)
     const word = theOne(call, 'Direct address')
     const reading = readDirectAddress(word)
     if (!reading.valid) throw new Usage(`“${word}” is not a Direct address: ${reading.because}`)
@@ -141,25 +148,11 @@ function described(certificate: Certificate): NonNullable<Found['certificate']> 
   }
 }
 
-const colours = {
-  found: 'cyan',
-  nothing: 'gray',
-  failed: 'red',
-  trusted: 'green',
-  refused: 'red',
-  skipped: 'yellow',
-} as const
-
 function tell(answer: Answer, problems: readonly string[]): string {
-  const paint = (colour: Parameters<typeof styleText>[0], text: string) =>
-    styleText(colour, text, { stream: process.stdout })
   const lines = [
     paint('bold', `${answer.address} on ${answer.at.toISOString()}`),
     '',
-    ...answer.steps.map(
-      ({ afterMs, step, outcome, detail }) =>
-        `${String(afterMs).padStart(6)} ms  ${step.padEnd(11)}  ${paint(colours[outcome], outcome.padEnd(7))}  ${detail}`,
-    ),
+    ...answer.steps.map(stepInWords),
   ]
   for (const { certificate, verdict, path } of answer.certificates) {
     if (certificate === undefined) continue
@@ -176,10 +169,22 @@ function tell(answer: Answer, problems: readonly string[]): string {
       verdict.trusted
         ? `  trusted ${verdict.binding}-bound: ${path.join(' ← ')} (anchor)`
         : `  refused ${verdict.code}: ${verdict.because}`,
+      ...(verdict.trusted ? verdict.revocation.map((one, index) => revocationInWords(one, path[index])) : []),
     )
   }
   lines.push('', paint(answer.usable ? 'green' : 'red', answer.conclusion))
   if (problems.length > 0)
     lines.push('', 'The anchors of this installation:', ...problems.map((one) => `  ${one}`))
   return lines.join('\n')
+}
+
+function revocationInWords(finding: RevocationFinding, subject = 'it'): string {
+  const { status, source, asOf, isStale } = finding
+  const words = {
+    good: 'not revoked',
+    unknown: 'nobody can tell',
+    'not-published': 'names nobody who could tell',
+  }
+  const of = asOf === undefined ? '' : `, as of ${asOf.toISOString()}${isStale === true ? ' (stale)' : ''}`
+  return `  ${subject}: ${words[status]}${source === undefined ? '' : ` (${source}${of})`}`
 }

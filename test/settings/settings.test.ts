@@ -172,7 +172,7 @@ test.each([
   ['a device over plain http', device('', 'device: "http://x.example/"'), /is no place of a device/],
   ['a device for anybody', device('', 'device: "https://x.example/"'), /without proving who asks/],
   ['a device and a key file', device('privateKey: env:K', 'device: unix:/s'), /stands beside a device/],
-  ['half of mutual TLS', device('clientKey: env:K', 'device: unix:/s'), /clientCertificate stands alone/],
+  ['half of mutual TLS', device('clientKey: env:K', 'device: unix:/s'), /clientKey stands alone/],
   ['a device that may take minutes', device('timeout: 5m', 'device: unix:/s'), /between 100ms and 25s/],
   ['a label without a device', 'keys: [ { certificate: a, privateKey: env:K, key: x } ]', /without a device/],
   ['a secret file that is not there', 'secrets: { x: file:gone }', /gone cannot be read \(ENOENT\)/],
