@@ -51,7 +51,7 @@ async function aHisp(published: Published, script: Script = {}) {
     trust: box.ports.trust,
     localDomain: 'direct.ashby.example',
     signers: () => [box.own],
-    keyTransport: 'pkcs1',
+    algorithmsFor: () => ({ content: 'aes-256-cbc', keyTransport: 'pkcs1' }),
     retry: { firstDelayMs: 1000, factor: 2, delayMsMax: 60_000, deadlineMs: 48 * hourMs },
     now: () => new Date(),
     jitter: () => 0,
