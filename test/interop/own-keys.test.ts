@@ -118,3 +118,52 @@ test('a PKCS #12 file changed anywhere is an answer in words, never a crash', ()
     { numRuns: 1000 },
   )
 })
+
+test.each(['rsa2048', 'rsa4096', 'ec256', 'ec384'] as const)(
+  'openssl makes a %s key, plain, encrypted and in its older form, and each is read with its certificate',
+  (keyType) => {
+    const own = issueFor(issuer, 'transmit@direct.ashby.example', { keyType })
+    const named = (name: string) => join(folder, `${keyType}-${name}`)
+    writeFileSync(named('key.pem'), own.privateKeyPem)
+    const secret = `pass:${passphrase}`
+    const input = ['-in', named('key.pem')]
+    const older = keyType.startsWith('rsa') ? ['rsa', '-traditional', ...input] : ['ec', ...input]
+    execFileSync('openssl', [...older, '-out', named('old.pem')], { stdio: 'ignore' })
+    const encrypts = ['-topk8', '-v2', 'aes-256-cbc', '-passout', secret]
+    execFileSync('openssl', ['pkcs8', ...encrypts, ...input, '-out', named('encrypted.pem')])
+    for (const name of ['key.pem', 'old.pem', 'encrypted.pem']) {
+      const reading = readOwnKey(
+        {
+          form: 'pem',
+          certificate: Buffer.from(pemOf(...issuer.chain) + own.certificatePem),
+          privateKey: readFileSync(named(name), 'utf8'),
+          ...(name === 'encrypted.pem' ? { passphrase } : {}),
+        },
+        at,
+      )
+      expect(reading).toMatchObject({
+        readable: true,
+        pair: { certificate: { der: own.certificate }, maySign: { allowed: true } },
+      })
+    }
+  },
+)
+
+test('of two certificates for one key, the one that is valid now is taken, until the next one is', () => {
+  const key = leaf.privateKey
+  const day = (days: number) => new Date(at.getTime() + days * 86_400_000)
+  const old = issueFor(issuer, 'transmit@direct.ashby.example', { key, notAfter: day(10) })
+  const next = issueFor(issuer, 'transmit@direct.ashby.example', {
+    key,
+    notBefore: day(5),
+    notAfter: day(400),
+  })
+  const certificate = Buffer.from(old.certificatePem + next.certificatePem)
+  const takenOn = (when: Date) => {
+    const reading = readOwnKey({ form: 'pem', certificate, privateKey: leaf.privateKeyPem }, when)
+    return reading.readable && reading.pair.certificate.der
+  }
+  expect(takenOn(at)).toEqual(old.certificate)
+  expect(takenOn(day(6))).toEqual(next.certificate)
+  expect(takenOn(day(11))).toEqual(next.certificate)
+})
