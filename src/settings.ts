@@ -12,6 +12,7 @@ import { readDiscovery, type DiscoverySettings } from './settings/discovery.ts'
 import type { Endpoint } from './settings/endpoint.ts'
 import { readEdge, type EdgeSettings } from './settings/exchange.ts'
 import { readKeys, type KeySetting } from './settings/keys.ts'
+import { readSeal, type SealSettings } from './settings/seal.ts'
 import { optional, rootSection, type Section } from './settings/section.ts'
 import { SettingsFile, type SettingsProblem } from './settings/settings-file.ts'
 import { readTrust, type TrustSettings } from './settings/trust.ts'
@@ -42,12 +43,7 @@ export interface Settings {
   readonly fhirServers: readonly FhirServerSetting[]
   readonly documents: DocumentSettings
   readonly tracking: TrackingSettings
-  readonly seal: {
-    readonly threads: number
-    readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
-    /** One message per destination, or one to all destinations of an authorization. */
-    readonly envelope: 'single' | 'shared'
-  }
+  readonly seal: SealSettings
   /** Alias → canonical assigning authority. */
   readonly authorities: ReadonlyMap<string, string>
   readonly access: AccessSettings
@@ -214,15 +210,5 @@ function readListen(root: Section, path: (text: string) => string): Settings['li
     ...optional('smtp', section === undefined ? { host: '127.0.0.1', port: 2525 } : section.endpoint('smtp')),
     ...optional('lmtp', lmtp),
     ...optional('smtpTls', tls('smtpTls')),
-  }
-}
-
-function readSeal(root: Section): Settings['seal'] {
-  const section = root.section('seal', ['threads', 'keyTransport', 'envelope'])
-  return {
-    threads: section?.integer('threads', 1, 64) ?? 2,
-    // Every peer that was tried reads PKCS#1 v1.5; OAEP is for those that agreed to it.
-    keyTransport: section?.oneOf('keyTransport', ['pkcs1', 'oaep-sha256', 'oaep-sha1']) ?? 'pkcs1',
-    envelope: section?.oneOf('envelope', ['single', 'shared']) ?? 'single',
   }
 }

@@ -10,6 +10,7 @@ import { answer, type AnswerPorts } from '../pipeline/answer.ts'
 import { openMail, type OpenMailPorts } from '../pipeline/open-mail.ts'
 import { step, type StepPorts } from '../pipeline/step.ts'
 import type { Settings } from '../settings.ts'
+import { sealAlgorithmsFor } from '../settings/seal.ts'
 import { sealAudit } from '../store/audit.ts'
 import { ensureContentPartitions } from '../store/content-partitions.ts'
 import { inTransaction } from '../store/query.ts'
@@ -43,6 +44,7 @@ export function workOf(
   const now = () => new Date()
   const shared = { dataSource, now, jitter: Math.random }
   const { tracking, dataHolder } = settings
+  const algorithmsFor = (address: string) => sealAlgorithmsFor(settings.seal, address)
   const recipients = {
     discovery: partners.discovery,
     trust: partners.trust,
@@ -71,7 +73,7 @@ export function workOf(
       ...recipients,
       sealer,
       signerFingerprints: (at) => keyRing.signers(at).map(({ fingerprint }) => fingerprint),
-      keyTransport: settings.seal.keyTransport,
+      algorithmsFor,
       envelope: settings.seal.envelope,
     },
     send:
@@ -99,7 +101,7 @@ export function workOf(
           edge,
           ...recipients,
           signers: (at) => keyRing.signers(at),
-          keyTransport: settings.seal.keyTransport,
+          algorithmsFor,
           retry: settings.edge.retry,
         }
   // Contents of all channels lie in the same partitions of a day: the longest wish counts.

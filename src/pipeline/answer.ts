@@ -15,6 +15,7 @@ import { writeMdn } from '../tracking/write-mdn.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { judgeCertificates } from '../trust/judge-certificates.ts'
 import { trustedRecipients, type RecipientPorts } from './recipients.ts'
+import type { AlgorithmsFor } from './seal-message.ts'
 import { failureFrom } from './send.ts'
 
 export interface AnswerPorts extends RecipientPorts {
@@ -22,7 +23,8 @@ export interface AnswerPorts extends RecipientPorts {
   readonly edge: Edge
   /** Those that sign at that moment. */
   readonly signers: (at: Date) => readonly Signer[]
-  readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
+  /** What was agreed with the HISP of an address. */
+  readonly algorithmsFor: AlgorithmsFor
   readonly retry: RetryPlan
   readonly now: () => Date
   readonly jitter: () => number
@@ -75,7 +77,7 @@ async function sealAnswer(ports: AnswerPorts, owed: Answer): Promise<void> {
         messageId,
         date,
         recipients: certificates.map(({ der }) => der),
-        algorithms: { keyTransport: ports.keyTransport },
+        algorithms: ports.algorithmsFor(recipient),
       },
       signers,
     )

@@ -1,6 +1,6 @@
 import type { Authorization } from '../domain/authorization.ts'
 import { Failed } from '../domain/failure.ts'
-import { companionIds, recordOccurrence, type Transmission } from '../store/transmissions.ts'
+import { companionsOf, recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { inTransaction, queryOf } from '../store/query.ts'
 import { attemptFailed } from './attempt-failed.ts'
 import { judgeAgain, lockJudged } from './judge-again.ts'
@@ -59,7 +59,14 @@ function start(ports: PreparePorts, transmissionId: string): Promise<Started | u
 
 async function startCompanions(ports: PreparePorts, { transmission }: Started): Promise<Started[]> {
   const started: Started[] = []
-  for (const id of await companionIds(queryOf(ports.dataSource), transmission, ports.now())) {
+  // One message has one content cipher: whose HISP agreed to another one gets a message of its own.
+  const { content } = ports.algorithmsFor(transmission.destination)
+  for (const { id, destination } of await companionsOf(
+    queryOf(ports.dataSource),
+    transmission,
+    ports.now(),
+  )) {
+    if (ports.algorithmsFor(destination).content !== content) continue
     const companion = await start(ports, id)
     if (companion !== undefined) started.push(companion)
   }

@@ -4,6 +4,7 @@ import type { DirectAddress } from '../domain/direct-address.ts'
 import { Failed } from '../domain/failure.ts'
 import { fullName } from '../domain/patient.ts'
 import { schedule } from '../jobs/schedule.ts'
+import type { Algorithms } from '../seal/algorithms.ts'
 import type { Sealer } from '../seal/seal.ts'
 import { deleteBlob, readBlob, writeBlob, type StoredBlob } from '../store/blobs.ts'
 import { documentFor, insertSealed, type StoredDocument } from '../store/deliveries.ts'
@@ -13,12 +14,15 @@ import { judgeAgain, lockJudged } from './judge-again.ts'
 import type { DocumentPorts } from './obtain-document.ts'
 import type { Recipients } from './recipients.ts'
 
+export type AlgorithmsFor = (address: string) => Pick<Algorithms, 'content' | 'keyTransport'>
+
 export interface SealPorts extends Pick<DocumentPorts, 'dataSource' | 'documents' | 'now'> {
   readonly dataHolder: { readonly name: string; readonly address: DirectAddress } | undefined
   readonly sealer: Sealer | undefined
   /** SHA-256 of the certificates that sign at that moment, for the record of what left. */
   readonly signerFingerprints: (at: Date) => readonly string[]
-  readonly keyTransport: 'pkcs1' | 'oaep-sha256' | 'oaep-sha1'
+  /** What was agreed with the HISP of an address. */
+  readonly algorithmsFor: AlgorithmsFor
 }
 
 export interface Ready {
@@ -30,6 +34,7 @@ export interface Ready {
  * Seals one message for all who are ready, stores its bytes, and writes down for each transmission that it is sealed.
  * Nobody is named who was refused meanwhile: each is judged again before the bytes are theirs.
  *
+ * @param ready their addresses must agree in the content cipher: there is one for the whole message
  * @param destinations everybody the message was meant for, also those it is not encrypted to
  * @throws Failed signing-key-missing, and what sealing fails with
  */
@@ -54,6 +59,7 @@ export async function sealMessage(
     {
       from: dataHolder.address.text,
       to: destinations,
+      outerTo: ready.map(({ transmission }) => transmission.destination),
       messageId,
       date,
       subject: `Health record of ${patientName}`,
@@ -69,8 +75,11 @@ export async function sealMessage(
           chunks: () => readBlob(queryOf(ports.dataSource), document.blobId),
         },
       ],
-      recipients: ready.flatMap(({ recipients }) => recipients.certificates.map(({ der }) => der)),
-      algorithms: { keyTransport: ports.keyTransport },
+      recipients: ready.flatMap(({ transmission: { destination }, recipients }) => {
+        const { keyTransport } = ports.algorithmsFor(destination)
+        return recipients.certificates.map(({ der }) => ({ certificate: der, keyTransport }))
+      }),
+      algorithms: { content: ports.algorithmsFor(ready[0]!.transmission.destination).content },
     },
     // What is stored is copied first, so the memory of each piece can go back at once.
     { freesTaken: true },

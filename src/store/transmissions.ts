@@ -140,9 +140,13 @@ export async function readTransmissions(query: Query, ids: readonly string[]): P
  * The others that the same event made under the same authorization, one per destination, which are due and not sealed
  * yet: what may travel in the same envelope.
  */
-export async function companionIds(query: Query, transmission: Transmission, at: Date): Promise<string[]> {
-  const rows = await query<{ id: string }>(
-    `SELECT id FROM transmission
+export function companionsOf(
+  query: Query,
+  transmission: Transmission,
+  at: Date,
+): Promise<{ id: string; destination: string }[]> {
+  return query<{ id: string; destination: string }>(
+    `SELECT id, destination FROM transmission
      WHERE authorization_id = $1 AND state IN ('waiting', 'preparing') AND cause = $2 AND occurred_at = $3
        AND event_id IS NOT DISTINCT FROM $4::bigint AND id <> $5 AND due_at <= $6
      ORDER BY lower(destination)`,
@@ -155,7 +159,6 @@ export async function companionIds(query: Query, transmission: Transmission, at:
       at,
     ],
   )
-  return rows.map(({ id }) => id)
 }
 
 /** A move as it was written: what the state machine said, and the transmission as it stands afterwards. */

@@ -46,7 +46,7 @@ test(
     const { id } = await town.authorize({ destinations: [ellensPhr, unpublished, doctor] })
     await town.hospital.sends(dischargeOf(ellen))
     await town.settles()
-    await town.until('both are delivered', async () => (await states(id)).delivered === 2)
+    await town.until('both are delivered', async () => (await states(id)).delivered === 2, 15_000)
 
     expect(town.phr.refused).toEqual([])
     expect(town.phr.inbox).toHaveLength(1)

@@ -157,9 +157,18 @@ function checkSame(
   from: string,
   to: readonly string[],
 ): void {
-  for (const name of ['from', 'to', 'message-id', 'date'])
+  for (const name of ['from', 'message-id', 'date'])
     if (outer.headers.has(name) && header(outer, name) !== header(inner, name))
       throw new NotAccepted('tampered', `outer and inner ${name} differ`)
+  // Recipients whose HISP is not trusted are left out of the header outside; nobody may be added to it.
+  const named = header(inner, 'to').split(/,\s*/)
+  if (
+    outer.headers.has('to') &&
+    !header(outer, 'to')
+      .split(/,\s*/)
+      .every((one) => named.includes(one))
+  )
+    throw new NotAccepted('tampered', 'outer and inner to differ')
   if (!/^<[^<>@\s]+@[^<>@\s]+>$/.test(header(inner, 'message-id')))
     throw new NotAccepted('headers', `the Message-ID is “${header(inner, 'message-id')}”`)
   if (header(outer, 'message-id') === '') throw new NotAccepted('headers', 'the outer Message-ID is missing')

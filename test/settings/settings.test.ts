@@ -191,6 +191,13 @@ test.each([
   ['a route that is none', 'edge: { routes: { a.example: "http://x" } }', /is not a next hop/],
   ['a short access key', 'access: { keys: [ { name: a, role: operator, key: env:K } ] }', /shorter than 32/],
   ['an unknown role', 'access: { keys: [ { name: a, role: boss, key: env:K } ] }', /use one of patient/],
+  ['GCM for everybody', 'seal: { contentEncryption: aes-256-gcm }', /use one of aes-256-cbc/],
+  ['an agreement that is no section', 'seal: { domains: { a.example: oaep-sha256 } }', /is no section/],
+  [
+    'a key transport that is none',
+    'seal: { domains: { a.example: { keyTransport: rsa } } }',
+    /use one of pkcs1/,
+  ],
   ['a DNS server by name', 'discovery: { dns: { servers: [ dns.example ] } }', /is not an IP address/],
   ['a bundle over plain http', bundle('url: "http://x.example/a.p7b"'), /is not an https URL/],
   ['a bundle URL with a password', bundle('url: "https://u:hunter2@x.example/"'), /has credentials/],
