@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 
 /** Is this the DER of one certificate, as far as reading it goes? Only what is readable counts as found. */
-export function isCertificate(der: Buffer): boolean {
+function isCertificate(der: Buffer): boolean {
   // node:crypto would take PEM, too.
   if (der[0] !== 0x30) return false
   try {
