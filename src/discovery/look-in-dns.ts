@@ -88,7 +88,11 @@ async function readRecords(
       continue
     }
     if (!typesByReference.includes(type)) {
-      left.push(`a record of type ${certTypes[type] ?? type} is no X.509 certificate`)
+      left.push(
+        type === 254
+          ? 'a record of type OID holds private data; it cannot be fetched'
+          : `a record of type ${certTypes[type] ?? type} is no X.509 certificate`,
+      )
       continue
     }
     if (fetch === undefined || ++places > placesMax) {
