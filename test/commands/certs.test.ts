@@ -113,30 +113,3 @@ describe('certs ADDRESS', () => {
     expect(exit).toBe(1)
   })
 })
-
-describe('certs --own', () => {
-  test.each([
-    ['for the address', us],
-    ['for the domain', 'direct.ashby.example'],
-  ])('is content with our current certificate, published %s', async (_, name) => {
-    await publish([name, ours])
-    const { exit, out } = await certs('--own')
-    expect(out).toMatch(/ours and current, address-bound/)
-    expect(exit).toBe(0)
-  })
-
-  test('finds fault with nothing published, and with a certificate that we have no key of', async () => {
-    expect(await certs('--own')).toMatchObject({
-      exit: 1,
-      out: expect.stringMatching(/the world finds no certificate/),
-    })
-    await publish([us, ours], [us, issueFor(root, us, ec)])
-    const { exit, out } = await certs('--own', '--json')
-    const { certificates } = JSON.parse(out) as { certificates: { problem?: string }[] }
-    expect(certificates.map(({ problem }) => problem?.slice(0, 26)).sort()).toEqual([
-      'it is not among `keys`: wh',
-      undefined,
-    ])
-    expect(exit).toBe(1)
-  })
-})
