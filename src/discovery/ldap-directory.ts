@@ -1,7 +1,9 @@
 import net from 'node:net'
+import { Duplex } from 'node:stream'
 import { Client, EqualityFilter, NoSuchObjectError, ResultCodeError, type Entry } from 'ldapts'
 import type { ResolvedAddress } from '../lib/outbound-guard.ts'
 import { pkcs7Certificates } from '../lib/pkcs7-certificates.ts'
+import { LdapUnreadable, makeMessageReader } from './ldap-messages.ts'
 
 /** A directory server as SRV names it, at the address that the outbound guard has checked. */
 export interface DirectoryServer {
@@ -17,7 +19,7 @@ export type DirectoryAnswer =
   | { readonly outcome: 'failed'; readonly because: string }
 
 export interface DirectoryLimits {
-  /** For connecting, and for each operation. */
+  /** For connecting, and for each operation; three times that for the session. */
   readonly timeoutMs: number
   /** Everything a server may send in one session. */
   readonly octetsMax: number
@@ -68,7 +70,7 @@ export async function askDirectory(
       if (answer.outcome !== 'nothing') break
     }
   } catch (error) {
-    answers.push({ outcome: 'failed', because: connection.overflow() ?? wordsOf(error) })
+    answers.push({ outcome: 'failed', because: connection.cutBecause() ?? wordsOf(error) })
   } finally {
     await client.unbind().catch(() => {})
     connection.close()
@@ -147,27 +149,60 @@ interface Connection {
   /** In place of net.connect: ldapts names the host of its URL, which is nobody’s. */
   open(): net.Socket
   /** Why the connection was cut, if we cut it. */
-  overflow(): string | undefined
+  cutBecause(): string | undefined
   close(): void
 }
 
-function connectionTo({ address, port }: DirectoryServer, { octetsMax }: DirectoryLimits): Connection {
-  let socket: net.Socket | undefined
+function connectionTo({ address, port }: DirectoryServer, limits: DirectoryLimits): Connection {
+  const { octetsMax, timeoutMs } = limits
+  // A server that answers each of many operations in the last moment is cut off, too.
+  const sessionMs = 3 * timeoutMs
+  const messagesIn = makeMessageReader(octetsMax)
+  let near: Duplex | undefined
   let because: string | undefined
   let octets = 0
+  const cut = (why: string) => {
+    because ??= why
+    near?.destroy(new Error(why))
+  }
+  const sessionTimer = setTimeout(() => cut(`it took longer than ${sessionMs} ms`), sessionMs)
   return {
     open() {
-      socket = net.connect({ host: address.address, port, family: address.family, noDelay: true })
-      socket.on('data', (chunk: Buffer) => {
-        octets += chunk.length
-        if (octets <= octetsMax) return
-        because = `it sent more than ${octetsMax} octets`
-        socket?.destroy(new Error(because))
+      // ldapts would connect again, and go on where it was cut off.
+      if (near !== undefined) throw new Error((because ??= 'it closed the connection'))
+      const far = net.connect({ host: address.address, port, family: address.family, noDelay: true })
+      const gate = new Duplex({
+        // One message, one event: ldapts goes one call deeper for each message of a chunk.
+        readableObjectMode: true,
+        read: () => far.resume(),
+        write: (chunk, _, done) => far.write(chunk, done),
+        final: (done) => far.end(done),
+        destroy(error, done) {
+          far.destroy()
+          done(error)
+        },
       })
-      return socket
+      near = gate
+      far.on('connect', () => gate.emit('connect'))
+      far.on('error', (error) => gate.destroy(error))
+      far.on('close', () => gate.destroy())
+      far.on('data', (chunk: Buffer) => {
+        octets += chunk.length
+        if (octets > octetsMax) return cut(`it sent more than ${octetsMax} octets`)
+        try {
+          for (const message of messagesIn(chunk)) if (!gate.destroyed && !gate.push(message)) far.pause()
+        } catch (error) {
+          cut(error instanceof LdapUnreadable ? error.message : 'what it sent is no LDAP')
+        }
+      })
+      // What ldapts uses of a socket, a duplex stream has.
+      return gate as net.Socket
     },
-    overflow: () => because,
-    close: () => socket?.destroy(),
+    cutBecause: () => because,
+    close() {
+      clearTimeout(sessionTimer)
+      near?.destroy()
+    },
   }
 }
 

@@ -214,6 +214,17 @@ test('every attribute and every value counts, each certificate once; PKCS#7 is o
   expect(found.outcome === 'found' && found.certificates).toEqual([one, two, three])
 })
 
+test('a server that is slow at each of many bases is cut off', async () => {
+  const contexts = Array.from({ length: 8 }, (_, n) => `o=Direct ${n}`)
+  const tarpit = await serveLdap({ contexts })
+  tarpit.misbehave({ how: 'slowness', afterMs: 200 })
+  serve(tarpit.port)
+  const open = await look()
+  expect(open).toMatchObject({ outcome: 'unavailable' })
+  expect(open.trace.map(({ detail }) => detail).join()).toContain('it took longer than 900 ms')
+  await tarpit.close()
+})
+
 test('a directory without naming contexts is searched from its root', async () => {
   const bare = await serveLdap({
     contexts: [],

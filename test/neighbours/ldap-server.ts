@@ -13,6 +13,8 @@ export interface DirectoryEntry {
 export type DirectoryFault =
   /** Takes connections and never says anything. */
   | { readonly how: 'silence' }
+  /** Answers every search as it should, but only after a while. */
+  | { readonly how: 'slowness'; readonly afterMs: number }
   /** Answers every search with this result code (RFC 4511 §4.1.9). */
   | { readonly how: 'result'; readonly code: number }
   /** Closes the connection when something is searched for. */
@@ -68,6 +70,7 @@ export async function serveLdap({
         socket.on('drain', more)
         return more()
       }
+      case 'slowness':
       case 'silence':
       case 'garbage':
       case undefined:
@@ -98,7 +101,11 @@ export async function serveLdap({
         const kind = operation!.idBlock.tagNumber
         if (kind === 0) socket.write(message(id, result(1, 0)))
         else if (kind === 2) socket.end()
-        else if (kind === 3) search(socket, id, childrenOf(operation!))
+        else if (kind === 3) {
+          const fields = childrenOf(operation!)
+          if (fault?.how === 'slowness') setTimeout(() => search(socket, id, fields), fault.afterMs)
+          else search(socket, id, fields)
+        }
       }
     })
   })
