@@ -42,7 +42,7 @@ test('a neighbour does not outlive whoever started it, even when that one is kil
 test('an order that is not known, or cannot be followed, is answered with the reason', async () => {
   const dns = await startNeighbour('dns-server')
   try {
-    await expect(dns.order('sing')).rejects.toThrow('“sing” is not among add, remove, misbehave')
+    await expect(dns.order('sing')).rejects.toThrow('“sing” is not among add, remove, clear, misbehave')
     await expect(dns.order('add', { records: null })).rejects.toThrow('dns-server')
   } finally {
     await dns.stop()
