@@ -25,11 +25,11 @@ export async function ensureContentPartitions(
     await dataSource.transaction(async (manager) => {
       await lockPartitions(manager)
       if (await hasRelation(manager, partition)) return
+      // Rows of this day must not arrive in the default partition between the move and the attachment. It is the
+      // parent that is locked: an INSERT that waits there looks for its partition afterwards, while one that waits at
+      // the default partition has chosen already, and goes on into it.
+      await manager.query('LOCK TABLE ONLY message_content IN SHARE ROW EXCLUSIVE MODE')
       await manager.query(`CREATE TABLE ${partition} (LIKE message_content INCLUDING ALL)`)
-      // Rows of this day must not arrive in the default partition between the move and the attachment. An INSERT that
-      // waits here finds, once let in, that the default partition is no longer right for it, fails, and is repeated
-      // (insertMessages).
-      await manager.query('LOCK TABLE message_content_default IN ACCESS EXCLUSIVE MODE')
       await manager.query(
         `WITH moved AS (DELETE FROM message_content_default WHERE received_on = $1 RETURNING *)
          INSERT INTO ${partition} SELECT * FROM moved`,

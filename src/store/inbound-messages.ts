@@ -171,7 +171,7 @@ const insertStatement = `
 async function insertMessages(pool: pg.Pool, messages: readonly InboundMessage[]): Promise<Kept[]> {
   const contents = concatenation(messages.map((message) => message.content))
   const acks = concatenation(messages.map((message) => message.ack))
-  const { rows } = await insertAgainstNewPartitions(pool, {
+  const { rows } = await pool.query<{ n: number }>({
     name: 'bluepost-keep-messages',
     text: insertStatement,
     values: [
@@ -203,30 +203,6 @@ async function insertMessages(pool: pg.Pool, messages: readonly InboundMessage[]
     repeats.forEach((at, nth) => (kept[at] = { fresh: false, ack: earlier[nth] }))
   }
   return kept
-}
-
-/** More days than are ever made ahead at once: each may come in between one time. */
-const newPartitionsMax = 16
-
-/** A partition made while the statement waited for its lock fails it, with nothing stored: the next try finds it. */
-async function insertAgainstNewPartitions(
-  pool: pg.Pool,
-  statement: pg.QueryConfig,
-): Promise<{ rows: { n: number }[] }> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await pool.query<{ n: number }>(statement)
-    } catch (error) {
-      if (tries > newPartitionsMax || !isPartitionNew(error)) throw error
-    }
-  }
-}
-
-/** check_violation by the default partition itself, which has no check of ours. */
-function isPartitionNew(error: unknown): boolean {
-  return (
-    error instanceof pg.DatabaseError && error.code === '23514' && error.table === 'message_content_default'
-  )
 }
 
 /** Arrays of numbers as PostgreSQL writes them: nothing to quote. */
