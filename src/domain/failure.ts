@@ -72,7 +72,7 @@ const table = {
     class: 'transient',
     status: '5.7.11',
     advice:
-      'Whether a certificate of the recipient is revoked could not be found out; its issuer is asked again. Nothing is sent to it before.',
+      'Whether the recipient’s certificate is good could not be found out: a place that publishes its issuer or its revocation did not answer, and is asked again. Nothing is sent before.',
   },
   'signing-key-missing': {
     class: 'held',

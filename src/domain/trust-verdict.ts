@@ -27,7 +27,13 @@ export type DistrustCode =
   | 'anchor-expired'
   | 'budget-exceeded'
   | 'revoked'
+  | 'issuer-unavailable'
   | 'revocation-unknown'
+
+/** Somebody who had to be asked did not answer: only time can tell, and the same certificate may be good tomorrow. */
+export function isUndecided(code: DistrustCode): boolean {
+  return code === 'issuer-unavailable' || code === 'revocation-unknown'
+}
 
 /** What was learned of the revocation of one certificate that is trusted. */
 export interface RevocationFinding {
@@ -51,6 +57,8 @@ export type TrustVerdict =
       readonly path: readonly string[]
       /** One for each certificate below the anchor, leaf first; empty where revocation is not checked. */
       readonly revocation: readonly RevocationFinding[]
+      /** The certificate of the path that ends first. */
+      readonly ends: { readonly at: Date; readonly subject: string }
     }
   | {
       readonly trusted: false

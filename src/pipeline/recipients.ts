@@ -1,7 +1,7 @@
 import { discover, type DiscoveryPorts } from '../discovery/discover.ts'
 import { readDirectAddress } from '../domain/direct-address.ts'
 import { Failed } from '../domain/failure.ts'
-import type { TraceStep } from '../domain/trust-verdict.ts'
+import { isUndecided, type TraceStep } from '../domain/trust-verdict.ts'
 import type { Certificate } from '../trust/certificate.ts'
 import { judgeCertificates, type TrustPorts } from '../trust/judge-certificates.ts'
 
@@ -55,8 +55,7 @@ export async function trustedRecipients(
   })
   const trace = [...discovery.trace, ...judged.trace]
   if (judged.trusted.length === 0) {
-    // Only time can tell: one that nobody could ask about today may be good tomorrow.
-    const isOpen = judged.refused.some(({ verdict }) => verdict.code === 'revocation-unknown')
+    const isOpen = judged.refused.some(({ verdict }) => isUndecided(verdict.code))
     const code = isOpen ? 'revocation-unavailable' : 'recipient-untrusted'
     throw new Failed(code, judged.because, { detail: { trace } })
   }

@@ -1,4 +1,5 @@
 import { readDirectAddress, type DirectAddress } from '../domain/direct-address.ts'
+import { isUndecided } from '../domain/trust-verdict.ts'
 import type { OpenedMessage } from '../seal/open.ts'
 import { readCertificate, type Certificate } from '../trust/certificate.ts'
 import { covers } from '../trust/covers.ts'
@@ -54,8 +55,7 @@ export async function speakersOf(
         at,
       })
       if (trusted.length > 0) speakers.push({ name, certificate })
-      for (const { verdict } of refused)
-        if (verdict.code === 'revocation-unknown') undecided ??= verdict.because
+      for (const { verdict } of refused) if (isUndecided(verdict.code)) undecided ??= verdict.because
     }
   return speakers.length > 0 || undecided === undefined
     ? { trusted: speakers }

@@ -29,6 +29,7 @@ const furthestLast: readonly DistrustCode[] = [
   'bad-signature',
   'anchor-expired',
   'budget-exceeded',
+  'issuer-unavailable',
   'revoked',
   'revocation-unknown',
 ]

@@ -74,7 +74,10 @@ export async function judgeCertificates(
   }
   const anchors = ports.anchors.anchorsFor(question.direction, question.localDomain)
   const readings = ders.map(readCertificate)
-  const others = [...pool, ...readings.flatMap((reading) => (reading.readable ? [reading.certificate] : []))]
+  const gathered: Gathered = {
+    known: [...pool, ...readings.flatMap((reading) => (reading.readable ? [reading.certificate] : []))],
+    asked: new Map(),
+  }
   for (const reading of readings) {
     if (!reading.readable) {
       const verdict = { trusted: false, code: 'unreadable', because: reading.because, path: [] } as const
@@ -83,7 +86,7 @@ export async function judgeCertificates(
       continue
     }
     const { certificate } = reading
-    const verdict = await judgeOne(certificate, others, anchors, ports, question, tell)
+    const verdict = await judgeOne(certificate, gathered, anchors, ports, question, tell)
     const who = shown(certificate)
     if (verdict.trusted) {
       trusted.push({ certificate, verdict })
@@ -104,13 +107,21 @@ export async function judgeCertificates(
 
 type Tell = (outcome: TraceStep['outcome'], detail: string) => void
 
-/** Paths tried anew because an authority in one is revoked; issuers fetched for one certificate. */
+/** What may lie in between, for all certificates of one judgement: what was fetched for one serves the next. */
+interface Gathered {
+  known: readonly Certificate[]
+  /** Fingerprints of those whose issuers were asked for, each with the places that did not answer. */
+  readonly asked: Map<string, readonly string[]>
+}
+
+/** Paths tried anew because an authority in one is revoked. */
 const detoursMax = 4
-const fetchesMax = 6
+/** Certificates whose issuers are asked for, in one judgement. */
+const fetchesMax = 8
 
 async function judgeOne(
   leaf: Certificate,
-  pool: readonly Certificate[],
+  gathered: Gathered,
   anchors: readonly TrustAnchor[],
   ports: TrustPorts,
   question: TrustQuestion,
@@ -118,70 +129,91 @@ async function judgeOne(
 ): Promise<TrustVerdict> {
   const { at, purpose, address } = question
   const avoided = new Map<string, Refused>()
-  let known = pool
-  let fetched: readonly Certificate[] | undefined
+  let unanswered: readonly string[] | undefined
   for (let detour = 0; ; detour++) {
-    const usable = known.filter(({ fingerprint }) => !avoided.has(fingerprint))
+    const usable = gathered.known.filter(({ fingerprint }) => !avoided.has(fingerprint))
     const chain = validateChain(leaf, usable, anchors, { at, purpose, address })
     if (!chain.trusted) {
-      if (fetched === undefined && ports.issuers !== undefined && mayLackIssuer(chain)) {
-        fetched = await fetchIssuers(leaf, known, ports.issuers, at, tell)
-        known = [...known, ...fetched]
-        if (fetched.length > 0) continue
+      if (unanswered === undefined && ports.issuers !== undefined && mayLackIssuer(chain)) {
+        const before = gathered.known.length
+        unanswered = await fetchIssuers(leaf, gathered, ports.issuers, at, tell)
+        if (gathered.known.length > before) continue
       }
       // Without the revoked authority there is no other way: that is what its owner has to hear.
-      return avoided.values().next().value ?? withPath(chain)
+      return avoided.values().next().value ?? withPath(chain, unanswered)
     }
     const findings: RevocationFinding[] = []
-    const obstacle = await firstObstacle(chain.path, known, ports.revocation, at, findings, tell)
+    const obstacle = await firstObstacle(chain.path, gathered.known, ports.revocation, at, findings, tell)
     if (obstacle === undefined)
       return {
         trusted: true,
         binding: chain.binding,
         path: chain.path.map(({ fingerprint }) => fingerprint),
         revocation: findings,
+        ends: firstEnd(chain.path),
       }
     if (obstacle.certificate === leaf || detour === detoursMax) return obstacle.verdict
     avoided.set(obstacle.certificate.fingerprint, obstacle.verdict)
   }
 }
 
+function firstEnd(path: readonly Certificate[]): { at: Date; subject: string } {
+  const { notAfter, subject } = path.reduce((first, one) => (one.notAfter < first.notAfter ? one : first))
+  return { at: notAfter, subject: subject.text }
+}
+
 type Refused = TrustVerdict & { trusted: false }
 
-/** A flaw of the leaf itself stays, whoever issued it. */
+/** A flaw of the leaf itself stays, whoever issued it; `policy` is one of the leaf as an anchor only. */
 function mayLackIssuer({ path, ...verdict }: ChainVerdict): boolean {
-  return !verdict.trusted && (verdict.code === 'no-path' || path.length > 1)
+  return !verdict.trusted && (verdict.code === 'no-path' || verdict.code === 'policy' || path.length > 1)
 }
 
-function withPath({ path, ...verdict }: ChainVerdict & { trusted: false }): Refused {
-  return { ...verdict, path: path.map(({ fingerprint }) => fingerprint) }
+/** @param unanswered places that could have had the missing issuer and did not answer */
+function withPath(chain: ChainVerdict & { trusted: false }, unanswered: readonly string[] = []): Refused {
+  const path = chain.path.map(({ fingerprint }) => fingerprint)
+  if (chain.code !== 'no-path' || unanswered.length === 0) return { ...chain, path }
+  const because = [chain.because, ...unanswered].join('; ')
+  return { trusted: false, code: 'issuer-unavailable', because, path }
 }
 
-/** Upwards from the leaf, one certificate after the other, as long as the next issuer is unknown. */
+/**
+ * Upwards from the leaf, one certificate after the other; what is found is gathered.
+ *
+ * @returns the places that did not answer, each with the reason
+ */
 async function fetchIssuers(
   leaf: Certificate,
-  pool: readonly Certificate[],
+  gathered: Gathered,
   issuers: IssuerFinder,
   at: Date,
   tell: Tell,
-): Promise<readonly Certificate[]> {
+): Promise<readonly string[]> {
+  const { asked } = gathered
   const found = new Map<string, Certificate>()
-  const asked = new Set<string>()
-  const queue = [leaf, ...issuersIn(pool, leaf)]
-  for (let fetches = 0; fetches < fetchesMax && queue.length > 0;) {
+  const unanswered: string[] = []
+  const queue = [leaf, ...issuersIn(gathered.known, leaf)]
+  while (asked.size < fetchesMax && queue.length > 0) {
     const certificate = queue.shift()!
-    if (asked.has(certificate.fingerprint) || certificate.authorityInfoAccess.caIssuers.length === 0) continue
-    asked.add(certificate.fingerprint)
-    fetches++
+    if (certificate.authorityInfoAccess.caIssuers.length === 0) continue
+    const earlier = asked.get(certificate.fingerprint)
+    if (earlier !== undefined) {
+      unanswered.push(...earlier)
+      continue
+    }
     const answer = await issuers(certificate, at)
-    for (const { isFound, text } of answer.told) tell(isFound ? 'found' : 'failed', text)
+    for (const { text, became } of answer.told) tell(became === 'unavailable' ? 'failed' : became, text)
+    const silent = answer.told.filter(({ became }) => became === 'unavailable').map(({ text }) => text)
+    asked.set(certificate.fingerprint, silent)
+    unanswered.push(...silent)
     for (const one of answer.certificates) {
       if (one.subject.comparable !== certificate.issuer.comparable) continue
       found.set(one.fingerprint, one)
       queue.push(one)
     }
   }
-  return [...found.values()]
+  gathered.known = [...gathered.known, ...found.values()]
+  return unanswered
 }
 
 /** Those of the pool that stand above a certificate by name, nearest first. */

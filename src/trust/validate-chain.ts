@@ -74,11 +74,11 @@ export function validateChain(
     : { code: 'address-not-bound', because: coverage.because }
   if (flaw !== undefined || !coverage.covered) return { trusted: false, ...flaw!, path: [leaf] }
   const { binding } = coverage
-  const itself = anchors.find(({ certificate }) => certificate.fingerprint === leaf.fingerprint)
-  if (itself !== undefined && policyFlaw([leaf], itself.policies) === undefined)
-    return { trusted: true, binding, path: [leaf] }
+  const itself = anchors.filter(({ certificate }) => certificate.fingerprint === leaf.fingerprint)
+  const asItself = itself.map(({ policies }) => policyFlaw([leaf], policies))
+  if (asItself.includes(undefined)) return { trusted: true, binding, path: [leaf] }
 
-  const search = searchPath(leaf, pool, anchors, question)
+  const search = searchPath(leaf, pool, anchors, question, asItself[0])
   return search.path === undefined
     ? { trusted: false, ...search.furthest, path: search.furthestPath }
     : { trusted: true, binding, path: search.path }
@@ -90,12 +90,17 @@ type Search =
 
 class BudgetExceeded extends Error {}
 
-/** Depth first from the leaf upwards; each authority is judged with everything below it before its own issuer is sought. */
+/**
+ * Depth first from the leaf upwards; each authority is judged with everything below it before its own issuer is sought.
+ *
+ * @param alreadyFound why the leaf is not trusted as an anchor, where it is one; told unless a path gets further
+ */
 function searchPath(
   leaf: Certificate,
   pool: readonly Certificate[],
   anchors: readonly Anchor[],
   question: ChainQuestion,
+  alreadyFound: Flaw | undefined,
 ): Search {
   const limits = { ...limitsDefault, ...question.limits }
   const left = {
@@ -106,7 +111,7 @@ function searchPath(
   const spend = (what: keyof typeof left) => {
     if (--left[what] < 0) throw new BudgetExceeded(`more ${what} than allowed had to be looked at`)
   }
-  let furthest: Flaw | undefined
+  let furthest = alreadyFound
   let furthestPath: readonly Certificate[] = [leaf]
   const note = (flaw: Flaw, path: readonly Certificate[]) => {
     const gain = furthest === undefined ? 1 : tellingness(flaw.code) - tellingness(furthest.code)
@@ -186,12 +191,8 @@ function issuersOf(
     )
   const between = new Map<string, Certificate>()
   for (const candidate of pool)
-    if (
-      isNamed(candidate) &&
-      !isInPath(candidate) &&
-      !trusted.some(({ certificate }) => certificate === candidate)
-    )
-      between.set(candidate.fingerprint, candidate)
+    // An anchor that the path does not suit may still lie on the way to another one.
+    if (isNamed(candidate) && !isInPath(candidate)) between.set(candidate.fingerprint, candidate)
   const unlikeliness = (candidate: Certificate) =>
     (isKeyHinted(child, candidate) ? 0 : 2) + (dateFlaw(candidate, at) === undefined ? 0 : 1)
   const byLikelihood = (a: Certificate, b: Certificate) => unlikeliness(a) - unlikeliness(b)

@@ -1,8 +1,8 @@
-import { integer, nothing, octetString, oid, contextPrimitive, sequence } from '../der.ts'
+import { nothing, octetString } from '../der.ts'
 import { serverAuth } from '../pki.ts'
 import { anEcIssuer, anEcLeaf, anEcRoot, chain, threeTiers, type ChainCase } from './chain-case.ts'
 
-/** Who may issue: basicConstraints, pathLen, keyCertSign, critical extensions, policies. */
+/** Who may issue: basicConstraints, pathLen, keyCertSign, critical extensions. */
 export function authorityChains(): ChainCase[] {
   const of = (
     what: string,
@@ -83,7 +83,6 @@ export function authorityChains(): ChainCase[] {
       leaf: { extensions: [{ oid: '2.5.29.15', value: Buffer.from([0x03, 0x02, 0x00, 0xff]) }] },
     }),
     ...pathLengths(),
-    ...policies(),
   ]
 }
 
@@ -114,61 +113,5 @@ function pathLengths(): ChainCase[] {
     chain('pathLen of the anchor, kept', 'trusted', under(anEcRoot({ pathLen: 1 }), undefined)),
     chain('a self-issued authority, which pathLen does not count', 'trusted', selfIssued()),
     chain('three authorities', 'trusted', under(anEcRoot(), undefined, undefined, undefined)),
-  ]
-}
-
-/** RFC 5280 §6.1: any policy is fine with us, unless an authority asks for one. */
-function policies(): ChainCase[] {
-  const asking = { oid: '2.5.29.36', critical: true, value: sequence(contextPrimitive(0, Buffer.from([0]))) }
-  const inhibiting = { oid: '2.5.29.54', critical: true, value: integer(0) }
-  const mapping = (from: string, to: string) => ({
-    oid: '2.5.29.33',
-    critical: true,
-    value: sequence(sequence(oid(from), oid(to))),
-  })
-  const medium = '1.3.6.1.4.1.41179.2.3'
-  const other = '1.3.6.1.4.1.99999.7'
-  const any = '2.5.29.32.0'
-  const of = (
-    what: string,
-    expected: ChainCase['expected'],
-    issuer: Parameters<typeof threeTiers>[0] & {},
-  ) => {
-    const { leaf, given } = threeTiers(issuer)
-    return chain(what, expected, { ...given, leaf, opensslAlso: ['-policy', '2.5.29.32.0'] })
-  }
-  return [
-    of('a policy asked for and there', 'trusted', {
-      issuer: { policies: [medium], extensions: [asking] },
-      leaf: { policies: [medium] },
-    }),
-    of('a policy asked for and missing', 'policy', {
-      issuer: { policies: [medium], extensions: [asking] },
-    }),
-    of('a policy asked for and another one there', 'policy', {
-      issuer: { policies: [medium], extensions: [asking] },
-      leaf: { policies: [other] },
-    }),
-    of('any policy where any policy is inhibited', 'policy', {
-      issuer: { policies: [medium], extensions: [asking, inhibiting] },
-      leaf: { policies: [any] },
-    }),
-    of('any policy', 'trusted', {
-      issuer: { policies: [any], extensions: [asking] },
-      leaf: { policies: [medium] },
-    }),
-    of('a policy mapped to another', 'trusted', {
-      issuer: { policies: [medium], extensions: [asking, mapping(medium, other)] },
-      leaf: { policies: [other] },
-    }),
-    of('a policy mapped away', 'policy', {
-      issuer: { policies: [medium], extensions: [asking, mapping(medium, other)] },
-      leaf: { policies: [medium] },
-    }),
-    of('“any policy” mapped, which must not be', 'policy', {
-      issuer: { policies: [medium], extensions: [asking, mapping(any, other)] },
-      leaf: { policies: [other] },
-    }),
-    of('no policy where nobody asks', 'trusted', {}),
   ]
 }
