@@ -51,6 +51,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'discovery and trust for one Direct address, step by step',
     load: async () => (await import('./commands/certs.ts')).certs,
   },
+  destinations: {
+    summary: 'what looking ahead found for the addresses of active requests',
+    load: async () => (await import('./commands/destinations.ts')).destinations,
+  },
   trust: {
     summary: 'anchors and trust bundles: list, refresh, import, accept',
     load: async () => (await import('./commands/trust.ts')).trust,

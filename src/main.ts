@@ -3,6 +3,7 @@ import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
+import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
 import { followKeys } from './engine/followed-keys.ts'
 import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
@@ -13,7 +14,6 @@ import { errorTrace, type Log } from './lib/log.ts'
 import { Metrics } from './lib/metrics.ts'
 import { certificatesOf, readPartners, type Partners } from './partners.ts'
 import { startDecider, type Decider } from './pipeline/decider.ts'
-import { probeDestinations } from './pipeline/probe-destinations.ts'
 import { sweep } from './pipeline/sweep.ts'
 import type { Settings } from './settings.ts'
 import { appendAudit, type AuditAction } from './store/audit.ts'
@@ -81,8 +81,12 @@ export async function startEngine(
     const listeners = roles.has('intake') ? await startListening(dataSource, channels, decider) : undefined
     const listens = [...(listeners?.listens ?? [])]
     if (roles.has('intake')) listens.push(...(await listenForDirectMail(settings, dataSource, stops, log)))
+    const destinations = followDestinations(settings, partners, dataSource, { log, metrics, stops })
     if (roles.has('web'))
-      listens.push({ what: 'HTTP', on: await startServing(dataSource, partners, trust, listeners) })
+      listens.push({
+        what: 'HTTP',
+        on: await startServing(dataSource, partners, trust, destinations, listeners),
+      })
     return {
       listens,
       missing: missingIn(settings, partners),
@@ -182,16 +186,10 @@ export async function startEngine(
     dataSource: DataSource,
     partners: Partners,
     trust: FollowedTrust,
+    destinations: FollowedDestinations,
     listeners: ChannelListeners | undefined,
   ): Promise<string> {
     const { access, authorities, tracking } = settings
-    const ports = {
-      dataSource,
-      discovery: partners.discovery,
-      trust: partners.trust,
-      localDomain: settings.dataHolder?.address.domain.toLowerCase() ?? '',
-      now,
-    }
     const app = makeApi({
       dataSource,
       metrics,
@@ -204,11 +202,7 @@ export async function startEngine(
       channels: () => listeners?.views() ?? [],
       trust: () => trust.view(),
       unready: async () => [...(await unreadyDatabase(dataSource)), ...(listeners?.problems ?? [])],
-      onDestinations: (authorization) => {
-        probeDestinations(ports, authorization).catch((error: unknown) =>
-          log.warn('cannot look ahead at destinations', { error: errorTrace(error) }),
-        )
-      },
+      onDestinations: () => destinations.lookNow(),
     })
     return serveHttp(settings, app, stops)
   }

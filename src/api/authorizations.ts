@@ -11,6 +11,7 @@ import {
   type AuthorizePorts,
 } from '../pipeline/authorize.ts'
 import { appendAudit } from '../store/audit.ts'
+import { listDestinations } from '../store/destinations.ts'
 import { AuthorizationChangeEntity, AuthorizationEntity } from '../store/entities.ts'
 import { loadAuthorizations } from '../store/matching.ts'
 import { queryOf } from '../store/query.ts'
@@ -22,8 +23,8 @@ import { Answer } from './problem.ts'
 export interface AuthorizationPorts extends AuthorizePorts {
   readonly dataSource: DataSource
   readonly aliases: ReadonlyMap<string, string>
-  /** Told of destinations that were just stored, so that they can be tried out. */
-  readonly onDestinations: (authorization: Authorization) => void
+  /** Told that destinations were just stored, so that they are looked at. */
+  readonly onDestinations: () => void
 }
 
 /** The patient’s request over HTTP: set up, look at, change, revoke (Blue Button+ transmit §B, §C). */
@@ -34,7 +35,7 @@ export function authorizationRoutes(ports: AuthorizationPorts): Router {
   router.post('/', only('patient', 'provider'), async (request, response) => {
     const wanted = valid(readAuthorizationRequest(request.body, ports.aliases, ports.now()))
     const authorization = await authorize(ports, wanted, callerFor(request).actor)
-    ports.onDestinations(authorization)
+    ports.onDestinations()
     response.status(201).location(`/api/v1/authorizations/${authorization.id}`).json(shown(authorization))
   })
 
@@ -93,8 +94,10 @@ export function authorizationRoutes(ports: AuthorizationPorts): Router {
         detail: {},
       },
     ])
+    const addresses = authorization.destinations.map(({ address }) => address)
     response.json({
       ...shown(authorization),
+      destinationStandings: await listDestinations(query, { addresses, limit: addresses.length }),
       history: history.map(({ version, at, by, what, because, snapshot }) => ({
         version,
         at,
@@ -112,7 +115,7 @@ export function authorizationRoutes(ports: AuthorizationPorts): Router {
     const { id } = await find(request)
     const wanted = valid(readAuthorizationChange(request.body))
     const authorization = done(await change(ports, id, wanted, callerFor(request).actor))
-    if (wanted.destinations !== undefined) ports.onDestinations(authorization)
+    ports.onDestinations()
     response.json(shown(authorization))
   })
 

@@ -190,6 +190,27 @@ export const schemas = {
       },
     },
   },
+  DestinationStanding: {
+    type: 'object',
+    properties: {
+      address: { type: 'string', description: 'Lower case' },
+      outcome: {
+        enum: ['trusted', 'untrusted', 'absent', 'unavailable', null],
+        description: 'Null until the first look has ended',
+      },
+      because: { type: ['string', 'null'] },
+      since: { type: ['string', 'null'], format: 'date-time', description: 'Of the outcome' },
+      probedAt: { type: ['string', 'null'], format: 'date-time' },
+      nextProbeAt: { type: 'string', format: 'date-time' },
+      endsAt: {
+        type: ['string', 'null'],
+        format: 'date-time',
+        description: 'When nothing can be sent any more, unless a certificate is renewed',
+      },
+      endsFirst: { type: ['string', 'null'], description: 'Subject of the certificate that ends then' },
+      trace: { type: 'array', description: 'With one destination', items: { type: 'object' } },
+    },
+  },
   Trust: {
     type: 'object',
     properties: {

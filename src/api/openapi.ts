@@ -69,7 +69,7 @@ export const description = {
     },
     '/api/v1/authorizations/{id}': {
       get: {
-        summary: 'One authorization with its history',
+        summary: 'One authorization with its history and what looking ahead found for its destinations',
         parameters: [id],
         responses: { '200': answer('', ref('Authorization')), ...refused },
       },
@@ -226,6 +226,25 @@ export const description = {
       get: {
         summary: 'Channels as they run',
         responses: { '200': answer('', { type: 'object' }), ...refused },
+      },
+    },
+    '/api/v1/destinations': {
+      get: {
+        summary: 'What looking ahead found for the addresses that active requests name, in their order',
+        parameters: [
+          queryParameter('outcome', 'trusted, untrusted, absent or unavailable'),
+          queryParameter('endingWithinDays', 'Only those that can receive for at most so many days'),
+          queryParameter('after', 'The last address of the page before'),
+          queryParameter('limit', '1 to 200, 50 if absent'),
+        ],
+        responses: { '200': answer('', listOf('DestinationStanding')), ...refused },
+      },
+    },
+    '/api/v1/destinations/{address}': {
+      get: {
+        summary: 'One destination, with each step of its last look',
+        parameters: [{ name: 'address', in: 'path', required: true, schema: { type: 'string' } }],
+        responses: { '200': answer('', ref('DestinationStanding')), ...refused },
       },
     },
     '/api/v1/trust': {

@@ -45,6 +45,19 @@ export function optionalNumberIn(request: Request, name: string): string | undef
   return value
 }
 
+/** One of a few words. */
+export function oneOf<Word extends string>(
+  request: Request,
+  name: string,
+  words: readonly Word[],
+): Word | undefined {
+  const value = textIn(request, name)
+  if (value === undefined) return undefined
+  const word = words.find((one) => one === value)
+  if (word === undefined) throw new Answer({ status: 400, title: `${name} is one of ${words.join(', ')}` })
+  return word
+}
+
 /** Why an operator does it; goes into the audit. */
 export function reasonIn(body: unknown): string | undefined {
   const because: unknown = (body as { because?: unknown } | undefined)?.because

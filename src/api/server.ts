@@ -6,6 +6,7 @@ import { identify, type AccessRules } from './access.ts'
 import { auditRoutes } from './audit.ts'
 import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
 import { channelRoutes, type ChannelView } from './channels.ts'
+import { destinationRoutes } from './destinations.ts'
 import { inboxRoutes } from './inbox.ts'
 import { description } from './openapi.ts'
 import { fragmentRoutes, messageRoutes } from './messages.ts'
@@ -49,6 +50,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/transmissions', transmissionRoutes(ports))
   v1.use('/messages', messageRoutes(ports))
   v1.use('/fragments', fragmentRoutes(ports))
+  v1.use('/destinations', destinationRoutes(ports.dataSource, ports.now))
   v1.use('/inbox', inboxRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))
   v1.use('/channels', channelRoutes(ports.channels))

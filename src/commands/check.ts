@@ -10,7 +10,8 @@ import { channelsOf, missingIn } from '../main.ts'
 import { anchorDaysLeft, certificatesOf, readPartners } from '../partners.ts'
 import { placeOf } from '../settings/endpoint.ts'
 import type { Settings } from '../settings.ts'
-import { queryOf } from '../store/query.ts'
+import { countDestinations } from '../store/destinations.ts'
+import { queryOf, type Query } from '../store/query.ts'
 import { schemaStanding } from '../store/migrate.ts'
 import { checkKeys } from './check-keys.ts'
 import { print, printJson, settingsFor, type Command } from './command.ts'
@@ -18,10 +19,13 @@ import { onDatabase } from './on-database.ts'
 import { partnersNow } from './partners-now.ts'
 import { acknowledgments } from './test.ts'
 
-/** One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be. */
+/**
+ * One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be; `others`: it
+ * works here, and somebody else has to do something.
+ */
 export interface Finding {
   readonly about: string
-  readonly outcome: 'good' | 'missing' | 'wrong'
+  readonly outcome: 'good' | 'missing' | 'wrong' | 'others'
   readonly what: string
 }
 
@@ -44,7 +48,7 @@ Changes nothing and sends nothing. Exit 0 when everything works.`,
       ...(await checkListeners(settings)),
       ...(await checkFhirServer(settings)),
     ]
-    const isGood = findings.every(({ outcome }) => outcome === 'good')
+    const isGood = findings.every(({ outcome }) => outcome === 'good' || outcome === 'others')
     if (call.isJson) printJson({ good: isGood, findings })
     else print(table(findings))
     return isGood ? 0 : 1
@@ -63,11 +67,43 @@ async function checkDatabase(settings: Settings): Promise<Finding[]> {
       )
       const { current } = await schemaStanding(dataSource)
       const standing = `version ${row?.version ?? '?'}, schema ${current ?? 'empty'}`
-      return [good('database', `${what}, ${standing}, ${withoutPassword(dataSource)}`)]
+      return [
+        good('database', `${what}, ${standing}, ${withoutPassword(dataSource)}`),
+        ...(await checkDestinations(queryOf(dataSource), new Date())),
+      ]
     })
   } catch (error) {
     return [wrong('database', `${what}: ${(error as Error).message}`)]
   }
+}
+
+/** What the engine found when it looked ahead; certificates of others are theirs to renew. */
+async function checkDestinations(query: Query, at: Date): Promise<Finding[]> {
+  const moment = new Date(at.getTime() + expiryDays.warning * 86_400_000)
+  const { byOutcome, ending } = await countDestinations(query, [moment])
+  const lost = byOutcome.untrusted + byOutcome.absent
+  const findings: Finding[] = []
+  if (byOutcome.trusted > 0)
+    findings.push(good('destinations', `${byOutcome.trusted} have a certificate that is trusted`))
+  if (lost > 0)
+    findings.push(
+      others('destinations', `${lost} cannot receive: bluepost destinations --outcome untrusted, or absent`),
+    )
+  if (byOutcome.unavailable > 0)
+    findings.push(
+      others(
+        'destinations',
+        `${byOutcome.unavailable} could not be looked up: bluepost destinations --outcome unavailable`,
+      ),
+    )
+  if (ending[0]! > 0)
+    findings.push(
+      others(
+        'destinations',
+        `${ending[0]} have certificates that end within ${expiryDays.warning} days: bluepost destinations --ending ${expiryDays.warning}`,
+      ),
+    )
+  return findings
 }
 
 /** Where `psql` and `pg_dump` find it. */
@@ -195,6 +231,7 @@ function table(findings: readonly Finding[]): string {
     good: styleText('green', '✓'),
     missing: styleText('yellow', '–'),
     wrong: styleText('red', '✗'),
+    others: styleText('yellow', '!'),
   }
   const lines = findings.map(
     ({ outcome, about, what }) => `${marks[outcome]} ${about.padEnd(width)}  ${what}`,
@@ -213,4 +250,8 @@ function good(about: string, what: string): Finding {
 
 function wrong(about: string, what: string): Finding {
   return { about, outcome: 'wrong', what }
+}
+
+function others(about: string, what: string): Finding {
+  return { about, outcome: 'others', what }
 }

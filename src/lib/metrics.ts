@@ -14,6 +14,8 @@ export class Metrics {
   readonly open: Gauge<'state'>
   readonly oldestDueSeconds: Gauge
   readonly certificateDays: Gauge<'use'>
+  readonly destinations: Gauge<'outcome'>
+  readonly destinationsEnding: Gauge<'days'>
   readonly bundleAnchors: Gauge<'bundle'>
   readonly bundleAgeSeconds: Gauge<'bundle'>
   readonly bundleAlarms: Gauge<'bundle'>
@@ -73,6 +75,18 @@ export class Metrics {
       name: 'bluepost_certificate_days_left',
       help: 'Days until the first signing certificate expires (sign), the last one others may encrypt to (decrypt), the first anchor (anchor).',
       labelNames: ['use'],
+      registers,
+    })
+    this.destinations = new Gauge({
+      name: 'bluepost_destinations',
+      help: 'Active destinations by what the last look ahead found: trusted, untrusted, absent (no certificate), unavailable (nobody could say), unprobed. `bluepost destinations` names them.',
+      labelNames: ['outcome'],
+      registers,
+    })
+    this.destinationsEnding = new Gauge({
+      name: 'bluepost_destinations_ending',
+      help: 'Active destinations that can receive for at most so many days, unless their certificates are renewed.',
+      labelNames: ['days'],
       registers,
     })
     this.bundleAnchors = new Gauge({

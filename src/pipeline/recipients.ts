@@ -16,6 +16,8 @@ export interface RecipientPorts {
 export interface Recipients {
   /** Every one that is found and trusted. */
   readonly certificates: readonly Certificate[]
+  /** When the last way to one of them ends, and with which certificate. */
+  readonly ends: { readonly at: Date; readonly subject: string }
   readonly trace: readonly TraceStep[]
 }
 
@@ -59,5 +61,8 @@ export async function trustedRecipients(
     const code = isOpen ? 'revocation-unavailable' : 'recipient-untrusted'
     throw new Failed(code, judged.because, { detail: { trace } })
   }
-  return { certificates: judged.trusted.map((one) => one.certificate), trace }
+  const ends = judged.trusted
+    .map(({ verdict }) => verdict.ends)
+    .reduce((last, one) => (one.at > last.at ? one : last))
+  return { certificates: judged.trusted.map((one) => one.certificate), ends, trace }
 }

@@ -7,7 +7,7 @@ export interface AuditEntry {
   /** Who: `key:NAME`, `oidc:SUBJECT`, `cli:USER`, or `engine`. */
   readonly actor: string
   readonly action: AuditAction
-  /** What it was done to: `authorization:ID`, `transmission:ID`, `message:ID`, `event:ID`. */
+  /** What it was done to: `authorization:ID`, `transmission:ID`, `message:ID`, `event:ID`, `destination:ADDRESS`. */
   readonly subject: string
   readonly authorizationId?: string
   readonly detail: Readonly<Record<string, unknown>>

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Authorization, AuthorizationChange, AuthorizationRequest } from '../domain/authorization.ts'
 import { isSameAddress } from '../domain/direct-address.ts'
+import { noteDestinations } from './destinations.ts'
 import { loadAuthorizations } from './matching.ts'
 import type { Query } from './query.ts'
 
@@ -47,6 +48,7 @@ export async function insertAuthorization(
     ],
   )
   for (const address of wanted.destinations) await insertDestination(query, id, address, at)
+  await noteDestinations(query, wanted.destinations, at)
   return recordVersion(query, id, 'created', by, null, at)
 }
 
@@ -100,6 +102,8 @@ export async function updateAuthorization(
     ])
     for (const address of added) await insertDestination(query, before.id, address, at)
   }
+  // Also where they stay: a new frequency or validity may bring back what nobody looked after.
+  await noteDestinations(query, change.destinations ?? before.destinations.map(({ address }) => address), at)
   return recordVersion(query, before.id, 'changed', by, null, at)
 }
 

@@ -19,7 +19,7 @@ test('a request is stored, shown, and its destinations are tried out', async () 
   const { status, headers, body } = await api.ask('POST', root, 'provider', ellensRequest())
   expect(status).toBe(201)
   expect(headers.get('location')).toBe(`${root}/${body['id'] as string}`)
-  expect(api.probed.at(-1)?.id).toBe(body['id'])
+  expect(api.looks.asked).toBeGreaterThan(0)
   const shown = await api.ask('GET', `${root}/${body['id'] as string}`, 'auditor')
   expect(shown.body).toMatchObject({
     status: 'active',
