@@ -154,7 +154,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     keys: readKeys(root, path),
     trust: readTrust(root, path),
     discovery: readDiscovery(root),
-    edge: readEdge(root),
+    edge: readEdge(root, path),
     fhirServers,
     documents,
     tracking: readTracking(root),

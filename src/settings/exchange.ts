@@ -1,3 +1,5 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { RetryPlan } from '../domain/failure.ts'
 import { optional, type Section } from './section.ts'
 
@@ -8,6 +10,8 @@ export interface RouteSetting {
   readonly starttls: 'required' | 'opportunistic' | 'none'
   /** Undefined: a host name is verified, an IP address is not. */
   readonly verify?: boolean
+  /** PEM: what the next hop’s certificate is verified against, instead of the authorities everybody knows. */
+  readonly ca?: string
   readonly user?: string
   readonly password?: string
 }
@@ -20,14 +24,14 @@ export interface EdgeSettings {
   readonly timeoutMs: number
 }
 
-export function readEdge(root: Section): EdgeSettings {
+export function readEdge(root: Section, path: (text: string) => string): EdgeSettings {
   const section = root.section('edge', ['type', 'routes', 'retry', 'connections', 'timeout'])
   const type = section?.oneOf('type', ['sta', 'smtp', 'xdr', 'rest']) ?? 'sta'
   if (type === 'xdr' || type === 'rest')
     section?.problem('type', `this version has no ${type} edge`, 'use sta, or smtp for an external HISP')
   const routes = (section?.entries('routes') ?? []).flatMap(([domain, value]): RouteSetting[] => {
     const options = value.isSection()
-      ? value.asSection(['url', 'starttls', 'verify', 'user', 'password'])
+      ? value.asSection(['url', 'starttls', 'verify', 'ca', 'user', 'password'])
       : undefined
     const url = options === undefined ? value.string() : options.required('url', 'smtp://host:port')
     if (url === undefined) return []
@@ -41,6 +45,7 @@ export function readEdge(root: Section): EdgeSettings {
         url,
         starttls: options?.oneOf('starttls', ['required', 'opportunistic', 'none']) ?? 'required',
         ...optional('verify', options?.boolean('verify')),
+        ...optional('ca', readAuthorities(options, path)),
         ...optional('user', options?.text('user')),
         ...optional('password', options?.secret('password', false)),
       },
@@ -63,6 +68,25 @@ export function readEdge(root: Section): EdgeSettings {
     }),
     connectionsMax: section?.integer('connections', 1, 100) ?? 5,
     timeoutMs: section?.duration('timeout') ?? 120_000,
+  }
+}
+
+function readAuthorities(options: Section | undefined, path: (text: string) => string): string | undefined {
+  const file = options?.text('ca')
+  if (file === undefined) return undefined
+  try {
+    const pem = readFileSync(path(file), 'utf8')
+    new X509Certificate(pem)
+    return pem
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
+    const because = code.startsWith('ERR_') ? 'it holds no certificate in PEM' : `it cannot be read (${code})`
+    options?.problem(
+      'ca',
+      `names ${file}: ${because}`,
+      'name a PEM file of the authority of your mail server',
+    )
+    return undefined
   }
 }
 

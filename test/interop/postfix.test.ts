@@ -18,6 +18,17 @@ const server = authority.issue({
   extendedKeyUsage: [serverAuth],
 })
 
+const elsewhere = authority.issue({
+  keyType: 'ec256',
+  domains: ['mx.elsewhere.example'],
+  extendedKeyUsage: [serverAuth],
+})
+const stranger = makeRoot({ keyType: 'ec256', name: 'Another Root' }).issue({
+  keyType: 'ec256',
+  domains: ['localhost'],
+  extendedKeyUsage: [serverAuth],
+})
+
 interface Arrival {
   readonly envelopeFrom: string
   readonly envelopeTo: readonly string[]
@@ -62,6 +73,8 @@ beforeAll(async () => {
     files: {
       'server.pem': server.privateKeyPem + server.certificatePem,
       'authority.pem': authority.certificatePem,
+      'elsewhere.pem': elsewhere.privateKeyPem + elsewhere.certificatePem,
+      'stranger.pem': stranger.privateKeyPem + stranger.certificatePem,
       transport: `direct.somephr.example lmtp:inet:127.0.0.1:${lmtp}\ndirect.ashby.example smtp:[127.0.0.1]:${smtp}\n`,
       recipients: [
         'closed@direct.somephr.example 550 5.1.1 no such mailbox',
@@ -80,7 +93,13 @@ beforeAll(async () => {
       message_size_limit: '60000000',
       delay_warning_time: '1s',
     },
-    ports: [{}, { smtpd_tls_security_level: 'none' }, { message_size_limit: '10000' }],
+    ports: [
+      {},
+      { smtpd_tls_security_level: 'none' },
+      { message_size_limit: '10000' },
+      { smtpd_tls_chain_files: '$folder/elsewhere.pem' },
+      { smtpd_tls_chain_files: '$folder/stranger.pem' },
+    ],
   })
   stops.push(() => postfix.stop())
 }, 60_000)
@@ -165,6 +184,15 @@ describe('what the edge hands to a Postfix', () => {
   test('goes nowhere without STARTTLS', async () => {
     const [outcome] = await send(await sealedTo(ellensPhr), { port: 1 })
     expect(outcome).toMatchObject({ outcome: 'insecure', because: expect.stringContaining('STARTTLS') })
+  })
+
+  test.each([
+    ['for another name', 3],
+    ['of an authority that the route does not name', 4],
+  ])('goes nowhere where the server has a certificate %s', async (_, port) => {
+    const [outcome] = await send(await sealedTo(ellensPhr), { port })
+    expect(outcome).toMatchObject({ outcome: 'insecure', because: expect.stringMatching(/certificate/i) })
+    expect(arrivals).toEqual([])
   })
 
   test('has an outcome for each recipient, in the words of Postfix', async () => {

@@ -82,8 +82,9 @@ describe('large and many', () => {
     }
     const keys = [{ certificate, key: { ...key, decrypt } }]
     const read = await open(binary(streamed(plain, 100, many)), { keys })
-    expect(read).toMatchObject({ opened: false, refusal: 'undecryptable' })
-    expect(tried).toBe(8)
+    expect(read.opened).toBe(false)
+    // One wrong key in 256 leaves content whose padding looks right: then the search ends sooner.
+    expect(tried).toBeLessThanOrEqual(8)
   })
 
   test('1,000 recipients are read, 1,001 are not', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { parseSettings, readSettings } from '../../src/settings.ts'
+import { makeRoot } from '../pki/pki.ts'
 
 let folder: string
 beforeAll(() => {
@@ -254,4 +255,24 @@ test('relays of our own are addresses, networks and the local socket, and nobody
     expect(problemsOf(`tracking: { relays: [ "${wrong}" ] }`)).toEqual([
       expect.stringContaining(`“${wrong}” is not an IP address or network`),
     ])
+})
+
+test('the authority of an own mail server is read with the settings, or named with its place', () => {
+  const { certificatePem } = makeRoot({ keyType: 'ec256' })
+  writeFileSync(join(folder, 'relay.pem'), certificatePem)
+  writeFileSync(join(folder, 'empty.pem'), 'nothing')
+  const withCa = (ca: string) =>
+    read(`edge:\n  routes:\n    '*': { url: 'smtp://relay.example', ca: ${ca} }\n`)
+  const good = withCa('relay.pem')
+  expect(good.valid && good.settings.edge.routes).toMatchObject([{ ca: certificatePem }])
+  const problemOf = (ca: string) => {
+    const reading = withCa(ca)
+    return reading.valid ? [] : reading.problems
+  }
+  expect(problemOf('absent.pem')).toMatchObject([
+    { where: expect.stringContaining(':3:'), what: expect.stringContaining('ENOENT') },
+  ])
+  expect(problemOf('empty.pem')).toMatchObject([
+    { where: expect.stringContaining(':3:'), what: expect.stringContaining('no certificate') },
+  ])
 })
