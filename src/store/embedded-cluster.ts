@@ -43,6 +43,11 @@ const sharedMbMin = 128
 /** Indexes of a million authorizations fit; beyond that DATABASE_URL is the better place to tune. */
 const sharedMbMax = 1024
 
+/** An engine takes up to 40; one that was killed leaves as many behind until its backends notice, and commands come on top. */
+const connectionsMax = 150
+/** Several engines at a time share the server of a test run. */
+const connectionsMaxOfTests = 300
+
 const settings = (
   cluster: Cluster,
 ) => `# Written anew at every start. What shall differ goes into extra.conf beside this file.
@@ -50,7 +55,7 @@ listen_addresses = ''
 unix_socket_directories = ''
 unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
-max_connections = 60
+max_connections = ${cluster.durable ? connectionsMax : connectionsMaxOfTests}
 shared_buffers = '${sharedMb()}MB'
 # Neither a small /dev/shm (containers) nor systemd's RemoveIPC can take its memory away.
 dynamic_shared_memory_type = 'mmap'
