@@ -67,6 +67,7 @@ export function readChannel(
     filter,
     mapping: mapping!,
     ...(hold !== undefined && { hold }),
+    ...textAt(value, 'visits'),
     on: { mappingError: 'quarantine', lookupMiss: 'quarantine' },
     alerts,
     retention: { contentMs: contentMs!, metadataMs: metadataMs!, errorsMs: errorsMs! },
@@ -138,15 +139,6 @@ function warnOfNoEffect(desk: Desk, value: Values): void {
       'not-in-effect',
       'alerts are not raised by this version',
       'remove alerts:, and watch /metrics (bluepost_messages_received_total, bluepost_messages_decided_total)',
-    )
-  const hold = value['hold'] as Values | undefined
-  if (hold?.['merge'] !== undefined)
-    warn(
-      desk,
-      ['hold', 'merge'],
-      'not-in-effect',
-      'events of one patient are not merged by this version: each makes its own transmission',
-      'remove merge:',
     )
   const dedupe = value['dedupe'] as Values | undefined
   const key = (dedupe?.['key'] ?? []) as readonly unknown[]

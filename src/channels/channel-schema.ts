@@ -174,6 +174,11 @@ export const channelSchema: JsonSchema = {
         },
         ['for'],
       ),
+      visits: {
+        ...name,
+        description:
+          'channels with the same name here share visit, document and claim numbers; default: the name of the channel',
+      },
       on: object('what becomes of messages that cannot be mapped', {
         mappingError: { const: 'quarantine', description: 'they wait for a person' },
         lookupMiss: { const: 'quarantine', description: 'they wait for a person' },

@@ -98,9 +98,15 @@ function readConstant(
   wanted: string,
 ): ConstantRow | undefined {
   const at = [...place, 'value']
-  if (wanted === 'boolean') {
-    if (typeof value !== 'boolean')
-      return report(desk, at, 'row', `${part.to} is true or false`, 'write value: true')
+  if (wanted === 'cancels') {
+    if (typeof value !== 'boolean' && value !== 'visit')
+      return report(
+        desk,
+        at,
+        'row',
+        `${part.to} is true, false or visit`,
+        'write value: true for one kind of event, value: visit for everything about the visit',
+      )
     return { ...part, type: 'constant', value }
   }
   if (wanted === 'identifiers' || wanted === 'datetime' || wanted === 'date')
@@ -200,12 +206,12 @@ function readValueRow(
       'write each: PID-3 with rows',
       'key',
     )
-  if (wanted === 'boolean')
+  if (wanted === 'cancels')
     return report(
       desk,
       [...place, source],
       'row',
-      `${part.to} is true or false`,
+      `${part.to} is true, false or visit`,
       'write value: true with when:',
       'key',
     )

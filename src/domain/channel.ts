@@ -17,6 +17,8 @@ export interface ChannelPlan {
   readonly filter: readonly FilterRule[]
   readonly mapping: MappingPlan
   readonly hold?: Hold
+  /** Channels with the same name here share visit, document and claim numbers; default: the channel’s own name. */
+  readonly visits?: string
   readonly on: { readonly mappingError: 'quarantine'; readonly lookupMiss: 'quarantine' }
   readonly alerts: readonly Alert[]
   readonly retention: Retention

@@ -19,8 +19,11 @@ export interface TriggerEvent {
   readonly kind: TriggerKind
   /** When it happened at the source; not when we heard of it. */
   readonly occurredAt: Date
-  /** True where the source takes an earlier event back (A13, A12, A11, T11 …). */
-  readonly cancels?: boolean
+  /**
+   * True where the source takes an earlier event of this kind back (A13, A12, T11 …); `visit` where it takes back everything
+   * about the visit (A11, A23).
+   */
+  readonly cancels?: true | 'visit'
   readonly patient: EventPatient
   readonly encounter?: { readonly id?: string; readonly class?: string; readonly disposition?: string }
   readonly document?: { readonly id?: string; readonly type?: string }

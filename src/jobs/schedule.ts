@@ -18,8 +18,10 @@ const attemptsMax = 25
  * Schedules jobs in the transaction of what made them necessary. A job has the key of what it is about: scheduling it
  * again moves it instead of adding a second one.
  */
-export async function schedule(query: Query, jobs: readonly Job[]): Promise<void> {
-  if (jobs.length === 0) return
+export async function schedule(query: Query, wanted: readonly Job[]): Promise<void> {
+  if (wanted.length === 0) return
+  // Of several for the same thing the last one counts, as if they had been scheduled one after the other.
+  const jobs = [...new Map(wanted.map((job) => [keyOf(job), job])).values()]
   await query(
     `SELECT count(*) FROM graphile_worker.add_jobs((
        SELECT array_agg(ROW(task, payload::json, NULL, run_at, ${attemptsMax}, key, NULL, NULL)::graphile_worker.job_spec)

@@ -282,15 +282,20 @@ function assembled(given: ReadonlyMap<string, Value>): TriggerEvent | Quarantine
   const encounter = texts(given, 'encounter', ['id', 'class', 'disposition'])
   const document = texts(given, 'document', ['id', 'type'])
   const claim = texts(given, 'claim', ['id', 'type'])
+  const cancels = cancelsOf(given.get('cancels'))
   return {
     kind,
     occurredAt,
-    ...(given.get('cancels') === true && { cancels: true }),
+    ...(cancels !== undefined && { cancels }),
     patient,
     ...(Object.keys(encounter).length > 0 && { encounter }),
     ...(Object.keys(document).length > 0 && { document }),
     ...(Object.keys(claim).length > 0 && { claim }),
   }
+}
+
+function cancelsOf(value: Value | undefined): TriggerEvent['cancels'] {
+  return value === true || value === 'visit' ? value : undefined
 }
 
 function texts(

@@ -4,7 +4,7 @@ import { triggerKinds } from '../domain/trigger-event.ts'
 export const targets = {
   kind: 'kind',
   occurredAt: 'datetime',
-  cancels: 'boolean',
+  cancels: 'cancels',
   'patient.identifiers': 'identifiers',
   'patient.reference': 'text',
   'patient.family': 'text',

@@ -96,7 +96,7 @@ function verdictOn(
   if (!identity.same && identity.code === 'no-common-identifier') return undefined
 
   const permission =
-    event.cancels === true
+    event.cancels !== undefined
       ? { destinations: candidate.destinations.map(({ address }) => address), refusal: undefined }
       : permissionFor(event, candidate, at)
   const verdict = {

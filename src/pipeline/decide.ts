@@ -1,30 +1,21 @@
-import { randomUUID } from 'node:crypto'
 import type { DataSource } from 'typeorm'
 import type { ChannelPlan } from '../domain/channel.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
-import { schedule, type Job } from '../jobs/schedule.ts'
+import { schedule } from '../jobs/schedule.ts'
 import { evaluate } from '../mapping/evaluate.ts'
-import { match, strongKeys, type MatchResult } from '../matching/match.ts'
-import { appendAudit, type AuditEntry } from '../store/audit.ts'
+import { match, strongKeys } from '../matching/match.ts'
+import { appendAudit } from '../store/audit.ts'
 import {
-  encounterKey,
   forgetContent,
   holdLanes,
-  insertEvents,
-  insertVerdicts,
-  patientKey,
   recordMessages,
   undecidedIn,
-  wasCancelledBefore,
   type DecidedMessage,
-  type NewEvent,
   type Undecided,
 } from '../store/decisions.ts'
 import { candidatesFor } from '../store/matching.ts'
 import { inTransaction, type Query } from '../store/query.ts'
-import { insertTransmissions, type NewTransmission } from '../store/transmissions.ts'
-import { engineEntry } from './engine-entry.ts'
-import { takeBack } from './take-back.ts'
+import { tellStories, type Told } from './tell-stories.ts'
 
 export interface DecidePorts {
   readonly dataSource: DataSource
@@ -104,7 +95,7 @@ interface Read {
 
 type Triggering = Read & { readonly event: TriggerEvent }
 
-type Triggered = Triggering & { readonly result: MatchResult }
+type Triggered = Triggering & Told
 
 function isTriggering(one: Read): one is Triggering {
   return one.event !== undefined
@@ -158,156 +149,23 @@ async function record(
     read.map((one) => one.decided),
     at,
   )
-  // Events of one visit are recorded one after the other: a cancel in the same pass must see what came before it.
-  const audit: AuditEntry[] = []
-  const jobs: Job[] = []
-  const outcomes = read
+  const telling = await tellStories(ports, query, matched, at)
+  await forgetContent(
+    query,
+    matched.filter((one) => one.result.outcome === 'no-authorization').map((one) => one.message),
+  )
+  await schedule(query, telling.jobs)
+  await appendAudit(query, telling.audit)
+  const undisclosed = read
     .filter((one) => one.event === undefined)
     .map((one) => ({
       channel: one.message.channel,
       state: one.decided.state,
       outcome: one.decided.code ?? one.decided.state,
     }))
-  let transmissions = 0
-  for (const group of byEncounter(matched)) {
-    const ends: End[] = []
-    for (const one of group) ends.push(await endOf(ports, query, one))
-    const events = await insertEvents(
-      query,
-      ends.map((end) => end.event),
-      at,
-    )
-    await insertVerdicts(
-      query,
-      ends.flatMap((end) => verdictsOf(end, events)),
-      at,
-    )
-    const wanted = ends.flatMap((end) => transmissionsOf(ports, end, events, at))
-    const inserted = await insertTransmissions(query, wanted, at)
-    transmissions += inserted.size
-    for (const row of wanted)
-      if (row.dueAt !== null && inserted.has(row.id))
-        jobs.push({ task: 'step', transmissionId: row.id, dueAt: row.dueAt })
-    for (const end of ends) {
-      audit.push(verdictAudit(end, events, at))
-      outcomes.push({ channel: end.one.message.channel, state: 'triggered', outcome: end.event.outcome })
-      if (end.one.event.cancels === true) audit.push(...(await takeBack(query, end.event, at)))
-    }
-  }
-  await forgetContent(
-    query,
-    matched.filter((one) => one.result.outcome === 'no-authorization').map((one) => one.message),
-  )
-  await schedule(query, jobs)
-  await appendAudit(query, audit)
-  return { messages: read.length, transmissions, outcomes }
-}
-
-/** Splits a pass so that no group holds two events of one visit; order within a visit is kept. */
-function byEncounter(matched: readonly Triggered[]): Triggered[][] {
-  const groups: Triggered[][] = []
-  const depth = new Map<string, number>()
-  for (const one of matched) {
-    const visit = one.event.encounter?.id
-    const key = visit === undefined ? `message ${one.message.id}` : `${one.message.channel} ${visit}`
-    const level = depth.get(key) ?? 0
-    depth.set(key, level + 1)
-    ;(groups[level] ??= []).push(one)
-  }
-  return groups
-}
-
-interface End {
-  readonly one: Triggered
-  readonly event: NewEvent
-}
-
-async function endOf(ports: DecidePorts, query: Query, one: Triggered): Promise<End> {
-  const { event, message, result } = one
-  const visit = event.encounter?.id
-  const visitKey = visit === undefined ? null : encounterKey(ports.blindKey, message.channel, visit)
-  const isTakenBack =
-    event.cancels !== true &&
-    visitKey !== null &&
-    (await wasCancelledBefore(query, visitKey, event.kind, event.occurredAt))
-  const outcome = event.cancels === true ? 'cancel' : isTakenBack ? 'cancelled' : result.outcome
   return {
-    one,
-    event: {
-      messageId: message.id,
-      channel: message.channel,
-      kind: event.kind,
-      occurredAt: event.occurredAt,
-      cancels: event.cancels === true,
-      patientKeys: strongKeys(event, ports.aliases).map((identifier) =>
-        patientKey(ports.blindKey, identifier),
-      ),
-      encounterKey: visitKey,
-      outcome,
-      because: isTakenBack ? 'the source took this event back before it arrived here' : result.because,
-    },
+    messages: read.length,
+    transmissions: telling.transmissions,
+    outcomes: [...undisclosed, ...telling.outcomes],
   }
-}
-
-function verdictsOf({ one, event }: End, events: ReadonlyMap<string, string>) {
-  if (one.result.outcome === 'no-authorization') return []
-  return one.result.verdicts.map((verdict) => ({
-    eventId: events.get(event.messageId)!,
-    authorizationId: verdict.authorizationId,
-    authorizationVersion: verdict.version,
-    outcome: verdict.outcome,
-    code: verdict.code,
-    because: verdict.because,
-  }))
-}
-
-function transmissionsOf(
-  ports: DecidePorts,
-  { one, event }: End,
-  events: ReadonlyMap<string, string>,
-  at: Date,
-): NewTransmission[] {
-  if (
-    one.result.outcome === 'no-authorization' ||
-    event.outcome === 'cancel' ||
-    event.outcome === 'cancelled'
-  )
-    return []
-  const holdMs = Math.min(one.plan?.hold?.forMs ?? 0, ports.holdMaxMs ?? Infinity)
-  return one.result.verdicts.flatMap((verdict) =>
-    verdict.destinations.map((destination): NewTransmission => ({
-      id: randomUUID(),
-      authorizationId: verdict.authorizationId,
-      authorizationVersion: verdict.version,
-      destination,
-      cause: one.event.kind,
-      eventId: events.get(event.messageId)!,
-      occurredAt: one.event.occurredAt,
-      state: verdict.outcome === 'held' ? 'held' : 'waiting',
-      code: verdict.outcome === 'held' ? verdict.code : null,
-      because: verdict.outcome === 'held' ? verdict.because : null,
-      dueAt: verdict.outcome === 'held' ? null : new Date(at.getTime() + holdMs),
-      encounterKey: event.encounterKey,
-      deliveryRequested: ports.deliveryRequested,
-    })),
-  )
-}
-
-function verdictAudit({ one, event }: End, events: ReadonlyMap<string, string>, at: Date): AuditEntry {
-  return engineEntry(at, 'verdict', `event:${events.get(event.messageId)}`, {
-    message: event.messageId,
-    channel: event.channel,
-    kind: event.kind,
-    outcome: event.outcome,
-    because: event.because,
-    authorizations:
-      one.result.outcome === 'no-authorization'
-        ? []
-        : one.result.verdicts.map((verdict) => ({
-            id: verdict.authorizationId,
-            version: verdict.version,
-            outcome: verdict.outcome,
-            code: verdict.code,
-          })),
-  })
 }

@@ -3,6 +3,7 @@ import { appendAudit } from '../store/audit.ts'
 import { lockAuthorization } from '../store/authorizations.ts'
 import { forgetSealed } from '../store/deliveries.ts'
 import type { Query } from '../store/query.ts'
+import { standingEvents } from '../store/stories.ts'
 import {
   lockTransmission,
   readTransmission,
@@ -43,6 +44,10 @@ export async function judgeAgain(
   const judgement = judge(authorization, { cause, occurredAt, destination }, at)
   if (judgement.permitted) return true
   const { code, because } = judgement
+  // It may speak for several events of one visit: what the patient does not ask for on one, she may on another.
+  if (code === 'trigger-not-covered' || code === 'before-request')
+    for (const { kind, occurredAt } of await standingEvents(query, transmission.id))
+      if (judge(authorization, { cause: kind, occurredAt, destination }, at).permitted) return true
   const { advance } = await recordOccurrence(query, transmission, { what: 'cancelled' }, at, {
     code,
     because,

@@ -102,7 +102,7 @@ export async function sealMessage(
 async function assign(
   ports: SealPorts,
   query: Query,
-  { transmission: { id: transmissionId }, recipients }: Ready,
+  { transmission: { id: transmissionId, occurredAt }, recipients }: Ready,
   {
     blob,
     messageId,
@@ -118,6 +118,9 @@ async function assign(
   const at = ports.now()
   const locked = await lockJudged(query, transmissionId)
   if (locked === undefined || !(await judgeAgain(query, locked, at))) return false
+  // Another event of the visit became part of it meanwhile: the document may be older than that.
+  if (locked.transmission.occurredAt.getTime() !== occurredAt.getTime())
+    throw new Failed('document-stale', 'something more happened while the document was fetched')
   await insertSealed(
     query,
     {

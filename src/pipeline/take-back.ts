@@ -1,37 +1,87 @@
+import type { Job } from '../jobs/schedule.ts'
+import { cancelToleranceMs } from '../domain/story.ts'
+import { unsentStates, type TransmissionState } from '../domain/transmission.ts'
 import type { AuditEntry } from '../store/audit.ts'
-import { sentOfEncounter, unsentOfEncounter } from '../store/decisions.ts'
 import type { Query } from '../store/query.ts'
-import { lockTransmission, recordOccurrence } from '../store/transmissions.ts'
+import { doubtedOf, rebase, takeBackEvents, type Cancel, type ToldEvent } from '../store/stories.ts'
+import { lockTransmission, recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { engineEntry } from './engine-entry.ts'
 
-/** A cancel takes back everything of the visit that has not left; what has left is told to the operator. */
-export async function takeBack(
-  query: Query,
-  event: { readonly kind: string; readonly encounterKey: Buffer | null },
-  at: Date,
-): Promise<AuditEntry[]> {
-  if (event.encounterKey === null) return []
-  const because = `${event.kind} was taken back by the source`
+/** Why a transmission is held that a cancel may have meant: nobody can say without the event the cancel names. */
+const unclearCode = 'cancel-unclear'
+
+/**
+ * A cancel takes back what it means: a transmission that speaks for nothing else any more is withdrawn; what has left is
+ * told to the operator. The stories must be held.
+ */
+export async function takeBack(query: Query, cancel: Cancel, at: Date): Promise<AuditEntry[]> {
+  const { transmissions, doubtful } = await takeBackEvents(query, cancel, cancelToleranceMs)
+  const because = `${cancel.cancelsVisit ? 'the visit' : cancel.kinds[0]} was taken back by the source`
   const entries: AuditEntry[] = []
-  for (const id of await unsentOfEncounter(query, event.encounterKey, event.kind)) {
+  for (const { id, left } of transmissions) {
     const transmission = await lockTransmission(query, id)
     if (transmission === undefined) continue
-    const { advance } = await recordOccurrence(query, transmission, { what: 'withdrawn' }, at, {
-      code: 'taken-back',
-      because,
-    })
-    if (advance.outcome === 'moved')
-      entries.push(
-        engineEntry(
-          at,
-          'transmission-withdrawn',
-          `transmission:${id}`,
-          { because },
-          transmission.authorizationId,
-        ),
-      )
+    if (!isUnsent(transmission)) {
+      if (transmission.firstSentAt !== undefined && left === undefined)
+        entries.push(withdrawal(transmission, at, { because, tooLate: true }))
+    } else if (left !== undefined) {
+      await rebase(query, id, left, at)
+    } else {
+      const { advance } = await recordOccurrence(query, transmission, { what: 'withdrawn' }, at, {
+        code: 'taken-back',
+        because,
+      })
+      if (advance.outcome === 'moved') entries.push(withdrawal(transmission, at, { because }))
+      else entries.push(withdrawal(transmission, at, { because, tooLate: true }))
+    }
   }
-  for (const id of await sentOfEncounter(query, event.encounterKey, event.kind))
-    entries.push(engineEntry(at, 'transmission-withdrawn', `transmission:${id}`, { because, tooLate: true }))
+  for (const id of doubtful) {
+    const transmission = await lockTransmission(query, id)
+    if (transmission === undefined) continue
+    await recordOccurrence(query, transmission, { what: 'held' }, at, {
+      code: unclearCode,
+      because:
+        'a cancel came that names an earlier time and an event nobody has heard of: release this one if it still stands',
+    })
+  }
   return entries
+}
+
+/** The event that a cancel meant arrived after all: what was held because it might have been meant goes on. */
+export async function settleDoubt(
+  query: Query,
+  swallowed: readonly ToldEvent[],
+  at: Date,
+): Promise<{ readonly jobs: Job[]; readonly audit: AuditEntry[] }> {
+  const jobs: Job[] = []
+  const audit: AuditEntry[] = []
+  for (const id of await doubtedOf(query, swallowed, unclearCode)) {
+    const transmission = await lockTransmission(query, id)
+    if (transmission?.code !== unclearCode) continue
+    const because = 'the event that the cancel meant has arrived; this is another one'
+    const { advance } = await recordOccurrence(query, transmission, { what: 'released' }, at, {
+      because,
+      dueAt: at,
+    })
+    if (advance.outcome !== 'moved') continue
+    jobs.push({ task: 'step', transmissionId: id, dueAt: at })
+    audit.push(
+      engineEntry(
+        at,
+        'transmission-released',
+        `transmission:${id}`,
+        { because },
+        transmission.authorizationId,
+      ),
+    )
+  }
+  return { jobs, audit }
+}
+
+function isUnsent({ state }: Transmission): boolean {
+  return (unsentStates as readonly TransmissionState[]).includes(state)
+}
+
+function withdrawal({ id, authorizationId }: Transmission, at: Date, detail: object): AuditEntry {
+  return engineEntry(at, 'transmission-withdrawn', `transmission:${id}`, { ...detail }, authorizationId)
 }

@@ -112,9 +112,13 @@ export interface NewEvent {
   readonly kind: string
   readonly occurredAt: Date
   readonly cancels: boolean
+  /** The whole visit, not one kind of event. */
+  readonly cancelsVisit: boolean
   readonly patientKeys: readonly Buffer[]
   readonly encounterKey: Buffer | null
-  readonly outcome: 'matched' | 'not-permitted' | 'held' | 'no-authorization' | 'cancel' | 'cancelled'
+  readonly subjectKey: Buffer | null
+  readonly outcome:
+    'matched' | 'not-permitted' | 'held' | 'no-authorization' | 'cancel' | 'cancelled' | 'repeat'
   readonly because: string
 }
 
@@ -126,12 +130,14 @@ export async function insertEvents(
 ): Promise<Map<string, string>> {
   if (events.length === 0) return new Map()
   const rows = await query<{ id: string; message_id: string }>(
-    `INSERT INTO trigger_event (message_id, channel, kind, occurred_at, cancels, patient_keys, encounter_key, outcome, because, decided_at)
+    `INSERT INTO trigger_event (message_id, channel, kind, occurred_at, cancels, patient_keys, encounter_key, outcome, because, decided_at,
+       subject_key, cancels_visit)
      SELECT message_id, channel, kind, occurred_at, cancels,
        CASE WHEN keys = '' THEN '{}' ELSE (SELECT array_agg(decode(key, 'hex')) FROM unnest(string_to_array(keys, ',')) AS key) END,
-       encounter_key, outcome, because, $10
-     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::text[], $7::bytea[], $8::text[], $9::text[])
-       AS fresh (message_id, channel, kind, occurred_at, cancels, keys, encounter_key, outcome, because)
+       encounter_key, outcome, because, $10, subject_key, cancels_visit
+     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::text[], $7::bytea[], $8::text[], $9::text[],
+       $11::bytea[], $12::boolean[])
+       AS fresh (message_id, channel, kind, occurred_at, cancels, keys, encounter_key, outcome, because, subject_key, cancels_visit)
      RETURNING id, message_id`,
     [
       events.map((event) => event.messageId),
@@ -144,6 +150,8 @@ export async function insertEvents(
       events.map((event) => event.outcome),
       events.map((event) => event.because),
       at,
+      events.map((event) => event.subjectKey),
+      events.map((event) => event.cancelsVisit),
     ],
   )
   return new Map(rows.map((row) => [row.message_id, row.id]))
@@ -176,53 +184,6 @@ export async function insertVerdicts(query: Query, verdicts: readonly NewVerdict
 }
 
 /**
- * Unsent transmissions of a visit, locked, for a cancel to withdraw. Their authorizations are locked first, as every
- * revocation and every step does: whoever holds a transmission of an authorization never waits for that authorization.
- */
-export async function unsentOfEncounter(query: Query, encounterKey: Buffer, kind: string): Promise<string[]> {
-  await query(
-    `SELECT FROM transmit_authorization WHERE id IN (
-       SELECT authorization_id FROM transmission WHERE encounter_key = $1 AND cause = $2
-         AND state IN ('waiting', 'preparing', 'sealed', 'held')) ORDER BY id FOR SHARE`,
-    [encounterKey, kind],
-  )
-  const rows = await query<{ id: string }>(
-    `SELECT id FROM transmission WHERE encounter_key = $1 AND cause = $2
-       AND state IN ('waiting', 'preparing', 'sealed', 'held') ORDER BY id FOR UPDATE`,
-    [encounterKey, kind],
-  )
-  return rows.map((row) => row.id)
-}
-
-/** Transmissions of a visit that have left already: a cancel can only tell the operator about them. */
-export async function sentOfEncounter(query: Query, encounterKey: Buffer, kind: string): Promise<string[]> {
-  const rows = await query<{ id: string }>(
-    `SELECT t.id FROM transmission t JOIN trigger_event e ON e.id = t.event_id
-     WHERE e.encounter_key = $1 AND e.kind = $2 AND t.state IN ('submitted', 'processed', 'delivered', 'failed')
-       AND t.first_sent_at IS NOT NULL`,
-    [encounterKey, kind],
-  )
-  return rows.map((row) => row.id)
-}
-
-/**
- * Whether the visit’s event was taken back before it arrived (replayed queues send A13 before A03): a cancel of the same
- * kind whose event time is not older (EVN-6, else EVN-2, of the cancel).
- */
-export async function wasCancelledBefore(
-  query: Query,
-  encounterKey: Buffer,
-  kind: string,
-  occurredAt: Date,
-): Promise<boolean> {
-  const rows = await query(
-    `SELECT 1 FROM trigger_event WHERE encounter_key = $1 AND kind = $2 AND cancels AND occurred_at >= $3 LIMIT 1`,
-    [encounterKey, kind, occurredAt],
-  )
-  return rows.length > 0
-}
-
-/**
  * Blind indexes: what somebody who knows the identifier can find again, and nobody can read.
  *
  * @param blindKey the installation’s own key, 32 bytes
@@ -232,11 +193,6 @@ export function patientKey(blindKey: Buffer, identifier: Identifier): Buffer {
     .update(`patient ${identifierKey(identifier)}`)
     .digest()
     .subarray(0, 16)
-}
-
-/** A visit is unique within the channel’s source. */
-export function encounterKey(blindKey: Buffer, channel: string, encounterId: string): Buffer {
-  return createHmac('sha256', blindKey).update(`encounter ${channel} ${encounterId}`).digest().subarray(0, 16)
 }
 
 export async function readBlindKey(query: Query): Promise<Buffer> {

@@ -37,8 +37,9 @@ const checks: readonly { what: string; sql: string }[] = [
     what: 'matched event has a verdict but no transmission, and no earlier one for the same visit',
     sql: `SELECT e.id::text AS example FROM trigger_event e JOIN verdict v ON v.event_id = e.id AND v.outcome IN ('matched', 'held')
           WHERE e.outcome IN ('matched', 'held')
-            AND NOT EXISTS (SELECT 1 FROM transmission t WHERE t.event_id = e.id AND t.authorization_id = v.authorization_id)
-            AND NOT EXISTS (SELECT 1 FROM transmission t WHERE t.encounter_key = e.encounter_key AND t.cause = e.kind
+            AND NOT EXISTS (SELECT 1 FROM transmission_event te JOIN transmission t ON t.id = te.transmission_id
+              WHERE te.event_id = e.id AND t.authorization_id = v.authorization_id)
+            AND NOT EXISTS (SELECT 1 FROM transmission t WHERE t.encounter_key = coalesce(e.encounter_key, e.subject_key)
               AND t.authorization_id = v.authorization_id)`,
   },
   {

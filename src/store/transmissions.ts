@@ -110,6 +110,11 @@ export async function insertTransmissions(
   )
   const ids = inserted.map((row) => row.id)
   await query(
+    `INSERT INTO transmission_event (transmission_id, event_id)
+     SELECT id, event_id FROM transmission WHERE id = ANY ($1::uuid[]) AND event_id IS NOT NULL`,
+    [ids],
+  )
+  await query(
     `INSERT INTO occurrence (transmission_id, ordinal, at, what, from_state, to_state, code, because)
      SELECT id, 1, $2, 'created', '', state, code, because FROM transmission WHERE id = ANY ($1::uuid[])`,
     [ids, at],

@@ -41,7 +41,9 @@ export function listTransmissions(query: Query, filter: TransmissionFilter): Pro
   return query<TransmissionView>(
     `SELECT ${transmissionColumns} FROM transmission t LEFT JOIN trigger_event e ON e.id = t.event_id
      WHERE ($1::uuid IS NULL OR t.authorization_id = $1) AND ($2::text IS NULL OR t.state = $2)
-       AND ($3::bigint IS NULL OR e.message_id = $3)
+       AND ($3::bigint IS NULL OR t.id IN (
+         SELECT te.transmission_id FROM trigger_event told JOIN transmission_event te ON te.event_id = told.id
+         WHERE told.message_id = $3))
        AND ($4::uuid IS NULL OR (t.created_at, t.id) < (SELECT created_at, id FROM transmission WHERE id = $4))
      ORDER BY t.created_at DESC, t.id DESC LIMIT $5`,
     [

@@ -3,7 +3,6 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { appendAudit } from '../../src/store/audit.ts'
 import { writeBlob } from '../../src/store/blobs.ts'
 import {
-  encounterKey,
   forgetContent,
   insertEvents,
   insertVerdicts,
@@ -13,6 +12,7 @@ import {
   type NewEvent,
 } from '../../src/store/decisions.ts'
 import { openInboundMessages } from '../../src/store/inbound-messages.ts'
+import { storyKey } from '../../src/store/stories.ts'
 import { queryOf, type Query } from '../../src/store/query.ts'
 import { reconcile } from '../../src/store/reconcile.ts'
 import { insertTransmissions } from '../../src/store/transmissions.ts'
@@ -46,8 +46,10 @@ const anEvent = (messageId: string, changes: Partial<NewEvent> = {}): NewEvent =
   kind: 'discharge',
   occurredAt: noon,
   cancels: false,
+  cancelsVisit: false,
   patientKeys: [],
   encounterKey: null,
+  subjectKey: null,
   outcome: 'matched',
   because: 'the identifier is equal',
   ...changes,
@@ -119,6 +121,7 @@ test('an orphan of every kind is found and named', async () => {
   ])
   const without = async (tx: Query) => {
     await tx('DELETE FROM occurrence WHERE transmission_id = $1', [transmission])
+    await tx('DELETE FROM transmission_event WHERE transmission_id = $1', [transmission])
     await tx('DELETE FROM transmission WHERE id = $1', [transmission])
   }
   expect(await findingsWhile(without)).toEqual([
@@ -166,7 +169,7 @@ test('a disclosure in the audit accounts for what was sent', async () => {
 test('why something was sent can be told from a message, a patient and a day, and only by who knows the identifier', async () => {
   const blindKey = await readBlindKey(query)
   const key = patientKey(blindKey, ellensId)
-  const visit = encounterKey(blindKey, 'adt-discharge', 'V-7')
+  const visit = storyKey(blindKey, 'adt-discharge', 'encounter V-7')
   const { message, eventId, transmission } = await aTriggered({ patientKeys: [key], encounterKey: visit })
   await recordMessages(
     query,
@@ -187,7 +190,7 @@ test('why something was sent can be told from a message, a patient and a day, an
   expect(await eventsOfPatient(query, [key], from, until)).toMatchObject([{ id: eventId }])
   expect(await eventsOfPatient(query, [key], until, minutesAfter(120))).toEqual([])
   expect(await eventsOfPatient(query, [patientKey(randomBytes(32), ellensId)], from, until)).toEqual([])
-  expect(visit).not.toEqual(encounterKey(blindKey, 'other-channel', 'V-7'))
+  expect(visit).not.toEqual(storyKey(blindKey, 'other-channel', 'encounter V-7'))
 })
 
 test('pages of messages and transmissions follow each other without gap or repeat', async () => {

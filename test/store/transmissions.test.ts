@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Occurrence } from '../../src/domain/transmission.ts'
-import { unsentOfEncounter } from '../../src/store/decisions.ts'
 import { lockAuthorization, markRevoked } from '../../src/store/authorizations.ts'
 import { readOccurrences } from '../../src/store/occurrences.ts'
 import { inTransaction, queryOf, type Query } from '../../src/store/query.ts'
+import { holdStories } from '../../src/store/stories.ts'
 import { withStepLock } from '../../src/store/step-lock.ts'
 import {
   insertTransmissions,
@@ -15,7 +15,7 @@ import {
   type Circumstances,
 } from '../../src/store/transmissions.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
-import { anAuthorization, aNewTransmission, aTransmission, ellensPhr, minutesAfter, noon } from './ellen.ts'
+import { anAuthorization, aNewTransmission, aTransmission, minutesAfter, noon } from './ellen.ts'
 
 let database: TestDatabase
 let query: Query
@@ -36,27 +36,6 @@ const record = (id: string, occurrence: Occurrence, circumstances: Circumstances
   )
 
 const due = async (id: string) => (await readTransmission(query, id))!.dueAt
-
-test('a visit’s event is sent once per destination, however often and in whatever message it is told', async () => {
-  const visit = { encounterKey: randomBytes(16) }
-  const first = aNewTransmission(authorizationId, visit)
-  expect(await insert(first)).toEqual(new Set([first.id]))
-  const shouted = aNewTransmission(authorizationId, { ...visit, destination: ellensPhr.toUpperCase() })
-  expect(await insert(aNewTransmission(authorizationId, visit), shouted)).toEqual(new Set())
-  const others = [
-    aNewTransmission(authorizationId, { ...visit, destination: 'dr.lee@direct.example' }),
-    aNewTransmission(authorizationId, { ...visit, occurredAt: minutesAfter(1) }),
-    aNewTransmission(authorizationId, { ...visit, cause: 'new-results' }),
-  ]
-  expect((await insert(...others)).size).toBe(3)
-})
-
-test('what was withdrawn may be sent again when the event is told anew', async () => {
-  const visit = { encounterKey: randomBytes(16) }
-  const id = await aTransmission(database.dataSource, authorizationId, visit)
-  await record(id, { what: 'withdrawn' })
-  expect((await insert(aNewTransmission(authorizationId, visit))).size).toBe(1)
-})
 
 test('a request is pushed once per destination until it has failed', async () => {
   const once = (await anAuthorization(database.dataSource, { frequency: { type: 'once' } })).id
@@ -229,18 +208,18 @@ test('a cancel of visits and a revocation of the same authorization wait for eac
   const visits = [randomBytes(16), randomBytes(16)]
   const ids: string[] = []
   for (const encounterKey of visits) ids.push(await aTransmission(database.dataSource, id, { encounterKey }))
-  // The cancels take the visits in the order opposite to that of the ids, in which a revocation goes.
-  const backwards = ids[0]! < ids[1]! ? visits.toReversed() : visits
   let revoking: Promise<unknown> = Promise.resolve()
   await inTransaction(database.dataSource, async (cancel) => {
-    expect(await unsentOfEncounter(cancel, backwards[0]!, 'discharge')).toHaveLength(1)
+    await holdStories(cancel, visits, [id])
+    // The cancels take the transmissions in the order opposite to that in which a revocation goes.
+    await lockTransmission(cancel, ids.toSorted()[1]!)
     revoking = inTransaction(database.dataSource, async (revoke) => {
       const before = await lockAuthorization(revoke, id, 'NO KEY UPDATE')
       for (const one of ids.toSorted()) await lockTransmission(revoke, one)
       await markRevoked(revoke, before!, 'key:portal', undefined, noon)
     })
     await waiting(id)
-    expect(await unsentOfEncounter(cancel, backwards[1]!, 'discharge')).toHaveLength(1)
+    expect(await lockTransmission(cancel, ids.toSorted()[0]!)).toMatchObject({ state: 'waiting' })
   })
   await revoking
 })
