@@ -14,6 +14,7 @@ const benchmarks = [
   'trust',
   'revocation',
   'seal',
+  'seal-algorithms',
   'open',
   'line',
   'start',
