@@ -65,7 +65,7 @@ async function benchSealAlgorithms(isQuick: boolean, print: (line: string) => vo
   const one = makeSealer({ threads: 1, signers: [town.ashby] })
   print('Seal: one thread, one signer, one recipient, one message at a time; medians in ms per message')
   print('  C-CDA   made with                floor     here   ratio      pkijs   × here   openssl   × here')
-  let pkijsTimes = 0
+  const pkijsTimes: string[] = []
   for (const { name, bytes, rounds } of sizes) {
     const document = randomBytes(bytes)
     for (const kind of kinds) {
@@ -93,14 +93,14 @@ async function benchSealAlgorithms(isQuick: boolean, print: (line: string) => vo
       const [opensslMs] = other
         ? await alternately([() => other.seal(document, recipient, kind)], rare)
         : [undefined]
-      if (bytes === 50_000 && pkijsMs !== undefined) pkijsTimes = pkijsMs / hereMs!
+      if (bytes === 50_000 && pkijsMs !== undefined) pkijsTimes.push((pkijsMs / hereMs!).toFixed(1))
       print(
         `  ${name.padEnd(7)} ${kind.name.padEnd(20)}${ms(floorMs)}${ms(hereMs)}${times(hereMs, floorMs!)}` +
           `${ms(pkijsMs).padStart(11)}${times(pkijsMs, hereMs!)}${ms(opensslMs).padStart(10)}${times(opensslMs, hereMs!)}`,
       )
     }
   }
-  print(`  at 50 KB ${pkijsTimes.toFixed(1)} times as fast as pkijs, wanted ≥ ${pkijsTimesAtLeast}`)
+  print(`  at 50 KB ${pkijsTimes.join(' and ')} times as fast as pkijs (OAEP, ECDH), wanted ≥ ${pkijsTimesAtLeast}`)
   await one.close()
   other?.remove()
   await threads(town, isQuick, print)
