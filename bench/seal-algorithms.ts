@@ -100,7 +100,9 @@ async function benchSealAlgorithms(isQuick: boolean, print: (line: string) => vo
       )
     }
   }
-  print(`  at 50 KB ${pkijsTimes.join(' and ')} times as fast as pkijs (OAEP, ECDH), wanted ≥ ${pkijsTimesAtLeast}`)
+  print(
+    `  at 50 KB ${pkijsTimes.join(' and ')} times as fast as pkijs (OAEP, ECDH), wanted ≥ ${pkijsTimesAtLeast}`,
+  )
   await one.close()
   other?.remove()
   await threads(town, isQuick, print)
