@@ -26,7 +26,8 @@ export async function lookInDns(name: string, ports: DnsPorts, at: Date): Promis
     const because = `${asked}: ${answer.because}`
     return { outcome: 'open', because, seen: [{ outcome: 'failed', detail: because }] }
   }
-  const source = kept === undefined ? `from ${answer.server}` : `kept, good for ${kept.secondsLeft} s more`
+  const age = kept === undefined ? '' : `, kept, good for ${kept.secondsLeft} s more`
+  const source = `from ${answer.server}${age}`
   if (answer.outcome === 'absent') {
     const what = answer.kind === 'nxdomain' ? 'no such name' : 'no such record'
     return nothing({ outcome: 'nothing', detail: `${asked}: ${what} (${source})` })

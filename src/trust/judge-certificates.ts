@@ -90,16 +90,17 @@ export async function judgeCertificates(
     const who = shown(certificate)
     if (verdict.trusted) {
       trusted.push({ certificate, verdict })
-      const anchor = verdict.path.at(-1)!
-      const source = anchors.find((one) => one.certificate.fingerprint === anchor)!.source
-      const links = verdict.path.length === 1 ? 'an anchor itself' : `${verdict.path.length} certificates`
-      tell(
-        'trusted',
-        `${who}: ${verdict.binding}-bound, ${links} up to anchor ${anchor.slice(0, 16)}… (${source})`,
-      )
+      const anchor = anchors.find((one) => one.certificate.fingerprint === verdict.path.at(-1))!
+      const above = verdict.path.slice(1, -1).flatMap((fingerprint) => {
+        const one = gathered.known.find((known) => known.fingerprint === fingerprint)
+        return one === undefined ? [] : [`issued by “${one.subject.text}”`]
+      })
+      const top = verdict.path.length === 1 ? 'an anchor itself' : `below anchor ${shown(anchor.certificate)}`
+      const way = [`${verdict.binding}-bound`, valid(certificate), ...above, top]
+      tell('trusted', `${who}: ${way.join(', ')} (${anchor.source})`)
     } else {
       refused.push({ certificate, verdict })
-      tell('refused', `${who}: ${verdict.code}: ${verdict.because}`)
+      tell('refused', `${who}, ${valid(certificate)}: ${verdict.code}: ${verdict.because}`)
     }
   }
   return { trusted, refused, trace, because: trusted.length > 0 ? '' : reasonOf(refused) }
@@ -291,6 +292,10 @@ function wordsOf(certificate: Certificate, status: RevocationStatus): [TraceStep
     case 'not-published':
       return ['skipped', `${who}: names neither a revocation list nor a responder`]
   }
+}
+
+function valid({ notBefore, notAfter }: Certificate): string {
+  return `valid ${notBefore.toISOString().slice(0, 10)} to ${notAfter.toISOString().slice(0, 10)}`
 }
 
 function shown(certificate: Certificate): string {

@@ -23,6 +23,12 @@ afterAll(async () => {
   await database?.close()
 }, startMsMax)
 
+interface Step {
+  readonly step: string
+  readonly outcome: string
+  readonly detail: string
+}
+
 /** Somebody with Ellen’s mailbox and a record of her own. */
 function aPatient(number: number, changes: Partial<Person> = {}): Person {
   return {
@@ -61,6 +67,31 @@ test(
     expect(disclosures).toMatchObject([
       { detail: { destination: ellensPhr, messageId: arrived!.messageId, attempt: 1, resend: false } },
     ])
+  },
+  storyMsMax,
+)
+
+test(
+  'the trace kept with a transmission is the one that `bluepost certs` prints',
+  async () => {
+    const [transmission] = await town.transmissions()
+    const { trace } = await town.engine.api<{ trace: Step[] }>('GET', `transmissions/${transmission!.id}`)
+    const { code, stdout } = await town.engine.command('certs', ellensPhr, '--json')
+    expect(code).toBe(0)
+    const { steps } = JSON.parse(stdout) as { steps: Step[] }
+    // The engine may have kept the answer from looking ahead.
+    const told = ({ step, outcome, detail }: Step) => ({
+      step,
+      outcome,
+      detail: detail.replace(/, kept, good for \d+ s more/, ''),
+    })
+    expect(trace.map(told)).toEqual(steps.map(told))
+    // Asked where, answered what; names, dates and path of what is trusted, and by which anchor.
+    expect(trace[0]).toMatchObject({ outcome: expect.any(String), detail: expect.stringMatching(/CERT/) })
+    expect(trace.at(-1)).toMatchObject({ step: 'trust', outcome: 'trusted' })
+    expect(trace.at(-1)!.detail).toMatch(
+      /^“.+” \(SHA-256 [0-9a-f]{16}…\): (address|domain)-bound, valid \d{4}-\d\d-\d\d to .+ below anchor “/,
+    )
   },
   storyMsMax,
 )
