@@ -97,6 +97,27 @@ test(
 )
 
 test(
+  '`bluepost destinations` lists whom active requests name, and whether they can receive',
+  async () => {
+    const all = await town.engine.command('destinations')
+    expect(all.code).toBe(0)
+    expect(all.stdout).toMatch(new RegExp(`^trusted +${ellensPhr}  can receive, for \\d+ days`, 'm'))
+    const one = await town.engine.command('destinations', ellensPhr)
+    expect(one.stdout).toContain('CERT ellen.ross.direct.somephr.example')
+    expect((await town.engine.command('destinations', '--outcome', 'untrusted')).stdout).toContain('no such')
+    expect(await town.engine.command('destinations', 'nobody@direct.a.example')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no active request names'),
+    })
+    expect((await town.engine.command('destinations', '--outcome', 'lost')).code).toBe(2)
+    expect((await town.engine.command('destinations', '--ending', '0')).code).toBe(2)
+    const json = await town.engine.command('destinations', '--json')
+    expect(JSON.parse(json.stdout)).toMatchObject([{ address: ellensPhr, outcome: 'trusted' }])
+  },
+  storyMsMax,
+)
+
+test(
   '`bluepost explain` tells the whole story of a discharge by its control id',
   async () => {
     const { code, stdout } = await town.engine.command('explain', 'ELLEN-GOES-HOME')
