@@ -43,6 +43,7 @@ afterAll(async () => {
 test(
   'one message goes to all who have a trusted certificate; who has none is told apart',
   async () => {
+    for (const { id } of await listed()) await town.revoke(id)
     const { id } = await town.authorize({ destinations: [ellensPhr, unpublished, doctor] })
     await town.hospital.sends(dischargeOf(ellen))
     await town.settles()
@@ -78,9 +79,50 @@ test(
       ['failed', 'edge-refused'],
     ])
     expect(town.phr.inbox.at(-1)).toMatchObject({ arrivals: 1, envelope: { to: [ellensPhr] } })
+    await town.revoke(id)
+    await town.phr.door(null)
   },
   storyMsMax,
 )
+
+test(
+  'who is taken off the request after it was sealed and before it left does not get the envelope',
+  async () => {
+    // The next hop asks for patience, so that what is sealed waits.
+    await town.phr.door({ at: 'mail', how: 'reply', code: 451, text: 'later' })
+    const { id } = await town.authorize({ destinations: [ellensPhr, doctor] })
+    await town.hospital.sends(dischargeOf(ellen, { visit: 'V-SHARED-3' }))
+    await town.until('both are sealed', async () => (await states(id)).sealed === 2)
+    await town.engine.api('PATCH', `authorizations/${id}`, { destinations: [ellensPhr] })
+    await town.phr.door(null)
+    for (const { id: one, state } of await town.transmissions(id))
+      if (state === 'sealed') await town.engine.command('retry', one)
+    await town.until('Ellen has it', async () => (await states(id)).delivered === 1)
+    expect(await states(id)).toEqual({ delivered: 1, cancelled: 1 })
+    expect(town.phr.inbox.at(-1)).toMatchObject({ arrivals: 1, envelope: { to: [ellensPhr] } })
+    await town.revoke(id)
+  },
+  storyMsMax,
+)
+
+test(
+  'after a revocation between sealing and sending nobody gets the envelope',
+  async () => {
+    const before = town.phr.inbox.length
+    await town.phr.door({ at: 'mail', how: 'reply', code: 451, text: 'later' })
+    const { id } = await town.authorize({ destinations: [ellensPhr, doctor] })
+    await town.hospital.sends(dischargeOf(ellen, { visit: 'V-SHARED-4' }))
+    await town.until('both are sealed', async () => (await states(id)).sealed === 2)
+    await town.revoke(id)
+    await town.phr.door(null)
+    await town.settles()
+    expect(await states(id)).toEqual({ cancelled: 2 })
+    expect(town.phr.inbox).toHaveLength(before)
+  },
+  storyMsMax,
+)
+
+const listed = async () => (await town.engine.api<{ items: { id: string }[] }>('GET', 'authorizations')).items
 
 const ended = async (id: string) =>
   (await town.transmissions(id)).filter(({ state }) => state === 'delivered' || state === 'failed')
