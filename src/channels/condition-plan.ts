@@ -86,8 +86,18 @@ export function readPaths(desk: Desk, place: Place, value: unknown, kind: PathKi
     .filter((path) => path !== undefined)
 }
 
-const subjects = ['field', 'first', 'fhirpath', 'all', 'any'] as const
-const tests = ['is', 'in', 'not', 'notIn', 'present', 'matches', 'newerThan'] as const
+const subjects = ['field', 'first', 'some', 'none', 'fhirpath', 'all', 'any'] as const
+const tests = [
+  'is',
+  'in',
+  'not',
+  'notIn',
+  'present',
+  'matches',
+  'newerThan',
+  'sameAs',
+  'differsFrom',
+] as const
 
 /** A condition that has the right shape; undefined, with findings, where its parts make no question. */
 export function readCondition(
@@ -99,7 +109,8 @@ export function readCondition(
   const parts = value as Readonly<Record<string, unknown>>
   const [subject, ...otherSubjects] = subjects.filter((key) => parts[key] !== undefined)
   const [test, ...otherTests] = tests.filter((key) => parts[key] !== undefined)
-  const subjectsHere = kind === 'fhirpath' ? 'fhirpath, first, all, any' : 'field, first, all, any'
+  const subjectsHere =
+    kind === 'fhirpath' ? 'fhirpath, first, some, none, all, any' : 'field, first, some, none, all, any'
   if (subject === undefined || otherSubjects.length > 0)
     return report(
       desk,
@@ -125,7 +136,8 @@ export function readCondition(
     const conditions = list as readonly Condition[]
     return subject === 'all' ? { all: conditions } : { any: conditions }
   }
-  if ((subject === 'field') === (kind === 'fhirpath') && subject !== 'first')
+  const isAnywhere = subject === 'first' || subject === 'some' || subject === 'none'
+  if ((subject === 'field') === (kind === 'fhirpath') && !isAnywhere)
     return report(
       desk,
       [...place, subject],
@@ -157,11 +169,28 @@ export function readCondition(
       )
     return paths[0] && { holds: paths[0] }
   }
-  const question = readTest(desk, [...place, test], test, parts[test])
-  return question === undefined || paths.length === 0 ? undefined : { paths, test: question }
+  const question = readTest(desk, [...place, test], test, parts[test], kind)
+  if (question === undefined || paths.length === 0) return undefined
+  if (subject !== 'some' && subject !== 'none') return { paths, test: question }
+  if (test === 'present')
+    return report(
+      desk,
+      [...place, test],
+      'condition',
+      `"${subject}" looks at values, and what is not there is none`,
+      `write { field: ${paths[0]!.text}, present: ${subject === 'some' ? 'true' : 'false'} }`,
+      'key',
+    )
+  return { of: subject, path: paths[0]!, test: question }
 }
 
-function readTest(desk: Desk, place: Place, test: (typeof tests)[number], value: unknown): Test | undefined {
+function readTest(
+  desk: Desk,
+  place: Place,
+  test: (typeof tests)[number],
+  value: unknown,
+  kind: PathKind,
+): Test | undefined {
   switch (test) {
     case 'is':
       return { type: 'in', values: new Set([String(value)]) }
@@ -181,6 +210,11 @@ function readTest(desk: Desk, place: Place, test: (typeof tests)[number], value:
     case 'newerThan': {
       const ageMsMax = readTimeSpan(desk, place, value)
       return ageMsMax === undefined ? undefined : { type: 'newer-than', ageMsMax }
+    }
+    case 'sameAs':
+    case 'differsFrom': {
+      const path = readPath(desk, place, value, kind)
+      return path && { type: test === 'sameAs' ? 'same-as' : 'differs-from', path }
     }
   }
 }

@@ -43,6 +43,8 @@ export function object(
 const questions = {
   field: { ...path, description: 'the value to look at, as an HL7v2 path such as PV1-36' },
   first: { ...paths, description: 'several paths; the first that gives a value is looked at' },
+  some: { ...path, description: 'holds where at least one value of all segments and repetitions does' },
+  none: { ...path, description: 'holds where no value of all segments and repetitions does' },
   fhirpath: { ...text, description: 'a FHIRPath expression: a yes-or-no question, or the value to look at' },
   is: { ...code, description: 'holds where the value is this one' },
   in: { ...codes, description: 'holds where the value is one of these' },
@@ -51,6 +53,11 @@ const questions = {
   present: { ...flag, description: 'true: holds where there is a value; false: where there is none' },
   matches: { ...text, description: 'holds where the value matches this regular expression' },
   newerThan: { ...duration, description: 'holds where the time is less than this long ago' },
+  sameAs: { ...path, description: 'holds where the value is the same as the one at this path' },
+  differsFrom: {
+    ...path,
+    description: 'holds where both values are there and differ',
+  },
   all: {
     type: 'array',
     minItems: 1,

@@ -143,6 +143,8 @@ export type Condition =
   | { readonly any: readonly Condition[] }
   | { readonly holds: ValuePath }
   | { readonly paths: readonly ValuePath[]; readonly test: Test }
+  /** Of all segments and repetitions that a path may mean: `some` – at least one, `none` – not a single one. */
+  | { readonly of: 'some' | 'none'; readonly path: ValuePath; readonly test: Test }
 
 export type Test =
   | { readonly type: 'in'; readonly values: ReadonlySet<string> }
@@ -151,6 +153,10 @@ export type Test =
   | { readonly type: 'present'; readonly present: boolean }
   | { readonly type: 'matches'; readonly pattern: RegExp }
   | { readonly type: 'newer-than'; readonly ageMsMax: number }
+  /** Compared with another value of the same message; two that are not there are the same. */
+  | { readonly type: 'same-as'; readonly path: ValuePath }
+  /** Holds only where both are there and differ: what is missing says nothing about a change. */
+  | { readonly type: 'differs-from'; readonly path: ValuePath }
 
 /** One rule of the filter: a message that does not satisfy it is filtered, or waits for a person, with the reason. */
 export interface FilterRule {

@@ -27,7 +27,7 @@ export function storyOf(event: Pick<TriggerEvent, 'encounter' | 'claim' | 'docum
 }
 
 /** A stay and a visit end once; which of the two it was depends on the patient class, which systems correct. */
-const visitEnds: readonly TriggerKind[] = ['discharge', 'end-of-encounter']
+export const visitEnds: readonly TriggerKind[] = ['discharge', 'end-of-encounter']
 
 /** Kinds that take the place of each other: a cancel of one is a cancel of the other. */
 export function kindsLike(kind: TriggerKind): readonly TriggerKind[] {

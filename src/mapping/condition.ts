@@ -1,5 +1,5 @@
 import type { Condition, Test, ValuePath } from '../domain/channel.ts'
-import { holds, timeFrom, valueAt } from './input.ts'
+import { holds, timeFrom, valueAt, valuesAt } from './input.ts'
 import type { Input, Quarantined } from './input.ts'
 
 /** A value longer than this never meets a pattern: matching time stays bounded. */
@@ -22,11 +22,27 @@ export function ask(condition: Condition, input: Input, at: Date): boolean | Qua
     }
     return false
   }
-  return askTest(condition.paths, condition.test, input, at)
+  if ('of' in condition) {
+    const { path, test } = condition
+    let answered = false
+    for (const value of valuesAt(input, path)) {
+      const answer = askOf({ path, value }, [path], test, input, at)
+      if (typeof answer !== 'boolean') return answer
+      answered ||= answer
+    }
+    return answered === (condition.of === 'some')
+  }
+  const { paths, test } = condition
+  return askOf(firstOf(paths, input), paths, test, input, at)
 }
 
-function askTest(paths: readonly ValuePath[], test: Test, input: Input, at: Date): boolean | Quarantined {
-  const found = firstOf(paths, input)
+function askOf(
+  found: { readonly path: ValuePath; readonly value: string } | undefined,
+  paths: readonly ValuePath[],
+  test: Test,
+  input: Input,
+  at: Date,
+): boolean | Quarantined {
   switch (test.type) {
     case 'in':
       return found !== undefined && test.values.has(found.value)
@@ -45,6 +61,12 @@ function askTest(paths: readonly ValuePath[], test: Test, input: Input, at: Date
       if (!time.valid)
         return { code: 'datetime-unreadable', because: `${found.path.text} is not a time: ${time.because}` }
       return at.getTime() - time.at.getTime() <= test.ageMsMax
+    }
+    case 'same-as':
+      return found?.value === valueAt(input, test.path)
+    case 'differs-from': {
+      const other = valueAt(input, test.path)
+      return found !== undefined && other !== undefined && found.value !== other
     }
   }
 }
@@ -68,6 +90,11 @@ export function explain(condition: Condition, input: Input): string {
     return condition.all.length === 1 ? explain(condition.all[0]!, input) : 'not all of its conditions hold'
   if ('any' in condition)
     return condition.any.length === 1 ? explain(condition.any[0]!, input) : 'none of its conditions holds'
+  if ('of' in condition) {
+    const { path, test } = condition
+    const wanted = test.type === 'in' ? ` is ${[...test.values].join(', ')}` : ' is as wanted'
+    return condition.of === 'some' ? `no ${path.text}${wanted}` : `some ${path.text}${wanted}`
+  }
   const { paths, test } = condition
   const found = firstOf(paths, input)
   const name = (found?.path ?? paths[0]!).text
@@ -87,6 +114,10 @@ export function explain(condition: Condition, input: Input): string {
       return test.present ? `${textOf(paths)} is empty` : `${name} is not empty`
     case 'matches':
       return found === undefined ? `${name} is empty` : `${name} does not have the expected form`
+    case 'same-as':
+      return `${name} is not the same as ${test.path.text}`
+    case 'differs-from':
+      return `${name} does not differ from ${test.path.text}`
     case 'newer-than':
       return `${name} is more than ${inWords(test.ageMsMax)} old`
   }

@@ -93,6 +93,30 @@ function fhirValueAt(resource: unknown, path: ValuePath): string | undefined {
   return undefined
 }
 
+/** Every value that a path may mean: of all segments of that name, all repetitions of the field. */
+export function* valuesAt(input: Input, path: ValuePath): Generator<string> {
+  if (input.type === 'fhir') {
+    if (path.type !== 'fhirpath') return
+    for (const value of askFhirpath(path.text, input.resource))
+      if (typeof value === 'string' && value.trim() !== '') yield value.trim()
+    return
+  }
+  if (path.type !== 'hl7v2') {
+    const value = valueAt(input, path)
+    if (value !== undefined) yield value
+    return
+  }
+  const { segment, occurrence, field, repetition, component = 1, subcomponent = 1 } = path.path
+  const named = input.message.segments(segment)
+  for (const one of occurrence === undefined ? named : named.slice(occurrence - 1, occurrence)) {
+    const parts = one.repetitions(field)
+    for (const part of repetition === undefined ? parts : parts.slice(repetition - 1, repetition)) {
+      const value = part.value({ component, subcomponent })?.trim()
+      if (value !== undefined && value !== '') yield value
+    }
+  }
+}
+
 /** Whether a FHIRPath condition holds. @throws Error where the expression fails or answers with something else */
 export function holds(input: Input, path: ValuePath): boolean {
   if (input.type !== 'fhir' || path.type !== 'fhirpath') return false

@@ -1,9 +1,9 @@
 import type { Job } from '../jobs/schedule.ts'
-import { cancelToleranceMs } from '../domain/story.ts'
+import { cancelToleranceMs, visitEnds } from '../domain/story.ts'
 import { unsentStates, type TransmissionState } from '../domain/transmission.ts'
 import type { AuditEntry } from '../store/audit.ts'
 import type { Query } from '../store/query.ts'
-import { doubtedOf, rebase, takeBackEvents, type Cancel, type ToldEvent } from '../store/stories.ts'
+import { rebase, settledDoubts, takeBackEvents, type Cancel, type ToldEvent } from '../store/stories.ts'
 import { lockTransmission, recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { engineEntry } from './engine-entry.ts'
 
@@ -47,18 +47,23 @@ export async function takeBack(query: Query, cancel: Cancel, at: Date): Promise<
   return entries
 }
 
-/** The event that a cancel meant arrived after all: what was held because it might have been meant goes on. */
+/** What a cancel meant is known after all: what was held because it might have been meant goes on. */
 export async function settleDoubt(
   query: Query,
-  swallowed: readonly ToldEvent[],
+  events: readonly ToldEvent[],
   at: Date,
 ): Promise<{ readonly jobs: Job[]; readonly audit: AuditEntry[] }> {
   const jobs: Job[] = []
   const audit: AuditEntry[] = []
-  for (const id of await doubtedOf(query, swallowed, unclearCode)) {
+  const settled = await settledDoubts(query, events, {
+    code: unclearCode,
+    toleranceMs: cancelToleranceMs,
+    interchangeable: visitEnds,
+  })
+  for (const id of settled) {
     const transmission = await lockTransmission(query, id)
     if (transmission?.code !== unclearCode) continue
-    const because = 'the event that the cancel meant has arrived; this is another one'
+    const because = 'what the cancel meant is known now, and it is not this'
     const { advance } = await recordOccurrence(query, transmission, { what: 'released' }, at, {
       because,
       dueAt: at,

@@ -117,7 +117,7 @@ export async function tellStories(
     }
     const settled = await settleDoubt(
       query,
-      chapter.filter((_, nth) => swallowed.has(nth)).map(({ keys }) => keys),
+      chapter.filter((_, nth) => swallowed.has(nth) || events[nth]!.cancels).map(({ keys }) => keys),
       at,
     )
     jobs.push(...settled.jobs)

@@ -291,15 +291,40 @@ export async function rebase(
   )
 }
 
-/** Transmissions of a story that wait for a person only because a cancel could not be told to mean another event. */
-export async function doubtedOf(query: Query, events: readonly ToldEvent[], code: string): Promise<string[]> {
+/**
+ * Transmissions of these stories that are held because a cancel might have meant them, and need not be any longer: of every
+ * cancel that concerns what they still speak for, an event is known that it meant.
+ *
+ * @param interchangeable kinds of which one takes the place of the other
+ */
+export async function settledDoubts(
+  query: Query,
+  events: readonly ToldEvent[],
+  {
+    code,
+    toleranceMs,
+    interchangeable,
+  }: { readonly code: string; readonly toleranceMs: number; readonly interchangeable: readonly string[] },
+): Promise<string[]> {
   if (events.length === 0) return []
+  const isAbout = (cancel: string, event: string) =>
+    `(${cancel}.cancels_visit OR ${cancel}.kind = ${event}.kind OR (${cancel}.kind = ANY ($7) AND ${event}.kind = ANY ($7)))
+     AND CASE WHEN ${cancel}.cancels_visit OR ${cancel}.subject_key IS NULL
+           THEN ${cancel}.encounter_key = ${event}.encounter_key ELSE ${cancel}.subject_key = ${event}.subject_key END`
   const rows = await query<{ id: string }>(
-    `SELECT DISTINCT t.id FROM ${told} JOIN trigger_event e
-         ON (e.encounter_key = told.encounter_key OR e.subject_key = told.subject_key) AND e.kind = ANY (string_to_array(told.kinds, ' '))
-     JOIN transmission_event te ON te.event_id = e.id JOIN transmission t ON t.id = te.transmission_id
-     WHERE t.state = 'held' AND t.code = $5 AND e.taken_back_by IS NULL ORDER BY t.id`,
-    [...toldColumns(events), code],
+    `SELECT DISTINCT t.id FROM ${told}
+     JOIN trigger_event near ON near.encounter_key = told.encounter_key OR near.subject_key = told.subject_key
+     JOIN transmission_event te ON te.event_id = near.id JOIN transmission t ON t.id = te.transmission_id
+     WHERE t.state = 'held' AND t.code = $5 AND NOT EXISTS (
+       SELECT FROM transmission_event its JOIN trigger_event e ON e.id = its.event_id
+       JOIN trigger_event cancel ON cancel.cancels
+         AND (cancel.encounter_key = e.encounter_key OR cancel.subject_key = e.subject_key) AND ${isAbout('cancel', 'e')}
+       WHERE its.transmission_id = t.id AND e.taken_back_by IS NULL AND NOT EXISTS (
+         SELECT FROM trigger_event meant WHERE NOT meant.cancels
+           AND (meant.encounter_key = cancel.encounter_key OR meant.subject_key = cancel.subject_key)
+           AND ${isAbout('cancel', 'meant')} AND meant.occurred_at <= cancel.occurred_at + $6 * interval '1 ms'))
+     ORDER BY t.id`,
+    [...toldColumns(events), code, toleranceMs, interchangeable],
   )
   return rows.map(({ id }) => id)
 }

@@ -40,6 +40,34 @@ describe('a condition asks one question', () => {
     expect(ask(rule)).toBe(outcome)
   })
 
+  const results = ['OBX|1|NM|A||1||||||F', 'OBX|2|NM|B||1~2||||||P', 'OBX|3|NM|C||3||||||']
+  test.each([
+    ['{ some: OBX-11, in: [F, C] }', 'passed'],
+    ['{ some: OBX-11, in: [C, W] }', 'no OBX-11 is C, W'],
+    ['{ some: OBX-11, is: P }', 'passed'],
+    ['{ some: "OBX[1]-11", is: P }', 'no OBX[1]-11 is P'],
+    ['{ none: OBX-11, in: [W, D] }', 'passed'],
+    ['{ none: OBX-11, in: [F, D] }', 'some OBX-11 is F, D'],
+    ['{ some: OBX-5, is: 2 }', 'passed'],
+    ['{ some: "OBX-5[1]", is: 2 }', 'no OBX-5[1] is 2'],
+    ["{ some: OBX-3, matches: '^C$' }", 'passed'],
+    ['{ none: NTE-3, is: x }', 'passed'],
+    ['{ some: NTE-3, is: x }', 'no NTE-3 is x'],
+  ])('of all values: %s', (rule, outcome) => {
+    expect(ask(rule, ['EVN|A03|2026', 'PV1|1|I', ...results])).toBe(outcome)
+  })
+
+  test.each([
+    ['A^^^ASHBY', 'B^^^ASHBY', 'passed', 'PV1-3.4 does not differ from PV1-6.4'],
+    ['A^^^ASHBY', 'B^^^MERCY', 'PV1-3.4 is not the same as PV1-6.4', 'passed'],
+    ['A^^^ASHBY', '', 'PV1-3.4 is not the same as PV1-6.4', 'PV1-3.4 does not differ from PV1-6.4'],
+    ['', '', 'passed', 'PV1-3.4 does not differ from PV1-6.4'],
+  ])('two values of one message: %s and %s', (location, prior, same, differs) => {
+    const segments = ['EVN|A02|2026', `PV1|1|I|${location}|||${prior}`]
+    expect(ask('{ field: PV1-3.4, sameAs: PV1-6.4 }', segments)).toBe(same)
+    expect(ask('{ field: PV1-3.4, differsFrom: PV1-6.4 }', segments)).toBe(differs)
+  })
+
   test('codes are compared as they are written: 01 is not 1, and i is not I', () => {
     const one = ['EVN|A03|2026', 'PV1|1|01']
     expect(ask('{ field: PV1-2, is: 01 }', one)).toBe('passed')
