@@ -37,6 +37,10 @@ const statements = [
      SELECT id, event_id FROM transmission WHERE event_id IS NOT NULL`,
   // What was told before is known by its events now, however the transmission was begun.
   `DROP INDEX transmission_once_per_visit`,
+  // What was withdrawn never leaves; its events may have gone over to another transmission.
+  `DROP INDEX transmission_once_per_event`,
+  `CREATE UNIQUE INDEX transmission_once_per_event ON transmission (event_id, authorization_id, lower(destination))
+     WHERE event_id IS NOT NULL AND state <> 'withdrawn'`,
   `CREATE INDEX transmission_story ON transmission (encounter_key, authorization_id)
      WHERE encounter_key IS NOT NULL AND state NOT IN ('failed', 'withdrawn', 'cancelled')`,
 ]

@@ -68,6 +68,7 @@ export function readChannel(
     mapping: mapping!,
     ...(hold !== undefined && { hold }),
     ...textAt(value, 'visits'),
+    ...(value['identity'] === 'follow' && { identity: 'follow' }),
     on: { mappingError: 'quarantine', lookupMiss: 'quarantine' },
     alerts,
     retention: { contentMs: contentMs!, metadataMs: metadataMs!, errorsMs: errorsMs! },

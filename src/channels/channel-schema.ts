@@ -174,6 +174,11 @@ export const channelSchema: JsonSchema = {
         },
         ['for'],
       ),
+      identity: {
+        const: 'follow',
+        description:
+          'for ADT: merges, moves, links and deletions of records (A40, A45, A24, A29 and their like) are followed before any filter',
+      },
       visits: {
         ...name,
         description:

@@ -19,6 +19,8 @@ export interface ChannelPlan {
   readonly hold?: Hold
   /** Channels with the same name here share visit, document and claim numbers; default: the channel’s own name. */
   readonly visits?: string
+  /** ADT only: merges, moves, links and deletions of records are followed; they never meet the filter. */
+  readonly identity?: 'follow'
   readonly on: { readonly mappingError: 'quarantine'; readonly lookupMiss: 'quarantine' }
   readonly alerts: readonly Alert[]
   readonly retention: Retention

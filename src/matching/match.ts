@@ -154,7 +154,8 @@ function holdDifferentPersons(judged: readonly Judged[], options: MatchOptions):
   )
 }
 
-function isSamePerson(a: Authorization, b: Authorization, { aliases }: MatchOptions): boolean {
+/** Whether two authorizations describe one person, as far as they say. */
+export function isSamePerson(a: Authorization, b: Authorization, { aliases }: MatchOptions): boolean {
   return (
     sameBirthDate(a.patient.birthDate, b.patient.birthDate) === true &&
     (isFamilyOf(a.patient.family, b.patient) === true || isFamilyOf(b.patient.family, a.patient) === true) &&

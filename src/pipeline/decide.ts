@@ -3,6 +3,8 @@ import type { ChannelPlan } from '../domain/channel.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { evaluate } from '../mapping/evaluate.ts'
+import { identityChangesIn, mayChangeIdentity } from '../mapping/identity-change.ts'
+import { isQuarantined, openInput } from '../mapping/input.ts'
 import { match, strongKeys } from '../matching/match.ts'
 import { appendAudit } from '../store/audit.ts'
 import {
@@ -15,6 +17,7 @@ import {
 } from '../store/decisions.ts'
 import { candidatesFor } from '../store/matching.ts'
 import { inTransaction, type Query } from '../store/query.ts'
+import { applyIdentity, type IdentityMessage } from './apply-identity.ts'
 import { tellStories, type Told } from './tell-stories.ts'
 
 export interface DecidePorts {
@@ -48,9 +51,13 @@ export function decide(
 ): Promise<Decided> {
   return inTransaction(ports.dataSource, async (query) => {
     const held = await holdLanes(query, lanes)
-    const messages = held.length === 0 ? [] : await undecidedIn(query, held, rowsMax)
-    if (messages.length === 0) return { messages: 0, transmissions: 0, outcomes: [] }
+    const waiting = held.length === 0 ? [] : await undecidedIn(query, held, rowsMax)
+    if (waiting.length === 0) return { messages: 0, transmissions: 0, outcomes: [] }
     const at = ports.now()
+    // What a merge changes holds for every message after it, and for none before: it has a pass of its own.
+    const merge = waiting.findIndex((message) => identityMessage(ports, message) !== undefined)
+    if (merge === 0) return followIdentity(ports, query, waiting[0]!, at)
+    const messages = merge < 0 ? waiting : waiting.slice(0, merge)
 
     const read = messages.map((message) => readMessage(ports, message, at))
     const triggered = read.filter(isTriggering)
@@ -84,6 +91,36 @@ export function setAside(ports: DecidePorts, lanes: readonly number[]): Promise<
       ports.now(),
     )
   })
+}
+
+function identityMessage(
+  ports: DecidePorts,
+  { id, channel, content }: Undecided,
+): IdentityMessage | undefined {
+  const plan = ports.channel(channel)
+  if (plan?.identity !== 'follow' || content === null || !mayChangeIdentity(content)) return undefined
+  const input = openInput(plan, content)
+  const changes = isQuarantined(input) ? undefined : identityChangesIn(input)
+  return changes === undefined ? undefined : { id, channel, scope: plan.visits ?? channel, changes }
+}
+
+async function followIdentity(
+  ports: DecidePorts,
+  query: Query,
+  message: Undecided,
+  at: Date,
+): Promise<Decided> {
+  const because = await applyIdentity(ports, query, identityMessage(ports, message)!, at)
+  const revision = ports.channel(message.channel)!.revision
+  await recordMessages(
+    query,
+    [{ id: message.id, state: 'filtered', code: 'identity', because, revision }],
+    at,
+  )
+  // It names patients who may have asked for nothing.
+  await forgetContent(query, [message])
+  const outcomes = [{ channel: message.channel, state: 'filtered', outcome: 'identity' }]
+  return { messages: 1, transmissions: 0, outcomes }
 }
 
 interface Read {

@@ -3,7 +3,8 @@ import { cancelToleranceMs, visitEnds } from '../domain/story.ts'
 import { unsentStates, type TransmissionState } from '../domain/transmission.ts'
 import type { AuditEntry } from '../store/audit.ts'
 import type { Query } from '../store/query.ts'
-import { rebase, settledDoubts, takeBackEvents, type Cancel, type ToldEvent } from '../store/stories.ts'
+import type { ToldEvent } from '../store/stories.ts'
+import { mergeIntoOpen, rebase, settledDoubts, takeBackEvents, type Cancel } from '../store/story-cancels.ts'
 import { lockTransmission, recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { engineEntry } from './engine-entry.ts'
 
@@ -63,6 +64,14 @@ export async function settleDoubt(
   for (const id of settled) {
     const transmission = await lockTransmission(query, id)
     if (transmission?.code !== unclearCode) continue
+    const other = await mergeIntoOpen(query, id, at)
+    if (other !== undefined) {
+      await recordOccurrence(query, transmission, { what: 'withdrawn' }, at, {
+        code: 'joined',
+        because: `it goes on as part of transmission ${other}, which the same visit made meanwhile`,
+      })
+      continue
+    }
     const because = 'what the cancel meant is known now, and it is not this'
     const { advance } = await recordOccurrence(query, transmission, { what: 'released' }, at, {
       because,

@@ -88,7 +88,7 @@ export async function tellStories(
     const open = [...standings]
     const planned: Planned[] = wanted.map((each) => ({
       ...each,
-      standing: each.lookup === undefined ? { isRepeat: false } : open.shift()!,
+      standing: each.lookup === undefined ? {} : open.shift()!,
     }))
     const events = chapter.map((one, nth) =>
       eventOf(
@@ -225,7 +225,7 @@ function eventOf(
 ): NewEvent {
   const isCancel = event.cancels !== undefined
   const isTakenBack = !isCancel && isSwallowed
-  const isRepeat = planned.length > 0 && planned.every(({ standing }) => standing.isRepeat)
+  const isRepeat = planned.length > 0 && planned.every(({ standing }) => standing.repeatOf !== undefined)
   const outcome = isCancel ? 'cancel' : isTakenBack ? 'cancelled' : isRepeat ? 'repeat' : result.outcome
   return {
     messageId: message.id,
@@ -275,8 +275,12 @@ async function beginTransmissions(
     const holdMs = Math.min(plan?.hold?.forMs ?? 0, ports.holdMaxMs ?? Infinity)
     const isHeld = one.verdict.outcome === 'held'
     const dueAt = isHeld ? null : new Date(at.getTime() + holdMs)
-    const { openId, isRepeat } = one.standing
-    if (isRepeat) continue
+    const { openId, repeatOf } = one.standing
+    if (repeatOf !== undefined) {
+      // The one told first may be taken back yet: then this one is what the transmission is about.
+      if (repeatOf.isUnsent) pairs.push({ transmissionId: repeatOf.id, eventId })
+      continue
+    }
     if (openId !== undefined) {
       const extended = await extendTransmission(
         query,

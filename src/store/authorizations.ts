@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Authorization, AuthorizationChange, AuthorizationRequest } from '../domain/authorization.ts'
+import type { Identifier } from '../domain/patient.ts'
 import { isSameAddress } from '../domain/direct-address.ts'
 import { noteDestinations } from './destinations.ts'
 import { loadAuthorizations } from './matching.ts'
@@ -105,6 +106,50 @@ export async function updateAuthorization(
   // Also where they stay: a new frequency or validity may bring back what nobody looked after.
   await noteDestinations(query, change.destinations ?? before.destinations.map(({ address }) => address), at)
   return recordVersion(query, before.id, 'changed', by, null, at)
+}
+
+/**
+ * Authorizations with any of these identifiers, locked in the order of their ids; what they are is read after the lock.
+ */
+export async function lockAuthorizationsOf(
+  query: Query,
+  identifiers: readonly Pick<Identifier, 'system' | 'value'>[],
+): Promise<Authorization[]> {
+  const rows = await query<{ id: string }>(
+    `SELECT id FROM transmit_authorization WHERE id IN (
+       SELECT i.authorization_id FROM unnest($1::text[], $2::text[]) AS wanted (system, value)
+       JOIN authorization_identifier i ON i.system = wanted.system AND i.value = wanted.value)
+     ORDER BY id FOR NO KEY UPDATE`,
+    [identifiers.map(({ system }) => system), identifiers.map(({ value }) => value)],
+  )
+  return loadAuthorizations(
+    query,
+    rows.map(({ id }) => id),
+  )
+}
+
+/** A source said that the patient goes by these identifiers, too. @returns the new version; undefined where nothing is new */
+export async function addIdentifiers(
+  query: Query,
+  authorizationId: string,
+  identifiers: readonly Identifier[],
+  because: string,
+  at: Date,
+): Promise<Authorization | undefined> {
+  const added = await query(
+    `INSERT INTO authorization_identifier (system, value, authorization_id, type)
+     SELECT system, value, $4, nullif(type, '') FROM unnest($1::text[], $2::text[], $3::text[]) AS i (system, value, type)
+     ON CONFLICT DO NOTHING RETURNING 1`,
+    [
+      identifiers.map(({ system }) => system),
+      identifiers.map(({ value }) => value),
+      identifiers.map(({ type }) => type ?? ''),
+      authorizationId,
+    ],
+  )
+  if (added.length === 0) return undefined
+  await query('UPDATE transmit_authorization SET version = version + 1 WHERE id = $1', [authorizationId])
+  return recordVersion(query, authorizationId, 'changed', 'engine', because, at)
 }
 
 export async function markRevoked(
