@@ -141,6 +141,7 @@ async function startIntake(dataSource: DataSource): Promise<Contender> {
     metrics: new Metrics(),
     log: silentLog,
     now: () => new Date(),
+    feed: () => undefined,
   })
   return {
     port: Number(listeners.listens[0]!.on.split(':').at(-1)),

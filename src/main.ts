@@ -4,6 +4,7 @@ import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
+import { followFeeds } from './engine/feeds.ts'
 import { followKeys } from './engine/followed-keys.ts'
 import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
@@ -171,15 +172,17 @@ export async function startEngine(
   ): Promise<ChannelListeners> {
     const store = openInboundMessages(dataSource, { onCommitted: (lanes) => decider?.wake(lanes) })
     stops.add('the message store', () => store.close())
+    const feeds = followFeeds(plans, settings, { dataSource, store, log, stops })
     const listeners = await listenToChannels(plans, {
       store,
       secrets: settings.secrets,
       metrics,
       log,
       now,
+      feed: feeds.standing,
     })
     stops.add('the channels', () => listeners.close(drainMsMax))
-    return listeners
+    return { ...listeners, listens: [...listeners.listens, ...feeds.listens] }
   }
 
   function startServing(

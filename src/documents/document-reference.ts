@@ -1,5 +1,5 @@
 import type { FhirResource } from 'fhir-kit-client'
-import { objects, patientIdOf, text } from './fhir-patient.ts'
+import { objects, patientIdOf, text } from '../domain/fhir-patient.ts'
 
 /** One content of a DocumentReference that may be a C-CDA. */
 export interface ListedDocument {

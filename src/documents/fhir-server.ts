@@ -13,6 +13,12 @@ export interface FhirServer {
   /** Resources of that type, in the server’s order, up to {@link searchPagesMax} pages. */
   search(type: string, parameters: SearchParameters): Promise<FhirResource[]>
   /**
+   * All pages of a search, one after the other, as they are asked for.
+   *
+   * @param query such as `ExplanationOfBenefit?_lastUpdated=gt2026-01-01`
+   */
+  pages(query: string): AsyncIterable<FhirResource[]>
+  /**
    * A type-level operation that answers with a searchset. Undefined where the server does not know it (400, 404, 405,
    * 422, 501).
    *
@@ -85,6 +91,23 @@ export function fhirServer(setting: FhirServerSetting, ports: FhirServerPorts = 
       check(setting, typeSyntax.test(type), 'a resource type')
       const first = await client.search({ resourceType: type, searchParams: { ...parameters } })
       return allPages(first, type)
+    },
+
+    async *pages(query) {
+      const [type = '', parameters = ''] = query.split('?', 2)
+      check(setting, typeSyntax.test(type), 'a resource type')
+      const searchParams: Record<string, string[]> = {}
+      for (const [name, value] of new URLSearchParams(parameters)) (searchParams[name] ??= []).push(value)
+      let page: FhirResource | undefined = await client.search({ resourceType: type, searchParams })
+      while (page !== undefined) {
+        if (page.resourceType !== 'Bundle')
+          throw new Failed(
+            'fhir-refused',
+            `${setting.name} answered a search with something that is no Bundle`,
+          )
+        yield resourcesOf(page, type)
+        page = nextLink(page) === undefined ? undefined : await client.nextPage({ bundle: page as never })
+      }
     },
 
     async operation(type, name, input) {

@@ -5,7 +5,7 @@ import { compareIdentity, strongIdentifiers } from '../domain/identity.ts'
 import { canonicalAuthority, type Identifier, type Patient } from '../domain/patient.ts'
 import { decodeBase64, unwrapBinary } from './binary.ts'
 import { readDocumentReference, type ListedDocument } from './document-reference.ts'
-import { readFhirPatient, type FhirPatient } from './fhir-patient.ts'
+import { readFhirPatient, type FhirPatient } from '../domain/fhir-patient.ts'
 import { isId, type FhirServer } from './fhir-server.ts'
 
 export interface WantedDocument {

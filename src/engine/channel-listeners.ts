@@ -16,6 +16,8 @@ export interface ListeningPorts {
   readonly metrics: Metrics
   readonly log: Log
   readonly now: () => Date
+  /** How a channel that asks instead of listening stands; undefined where nobody asks. */
+  readonly feed: (channel: string) => { readonly because?: string } | undefined
 }
 
 /** The channels as they listen. */
@@ -49,7 +51,8 @@ export async function listenToChannels(
       on: placeOf(listener),
     })),
     problems: [...failed].map(([name, because]) => `channel ${name} does not listen: ${because}`),
-    views: () => plans.map((plan) => viewOf(plan, opened.get(plan.name), failed.get(plan.name))),
+    views: () =>
+      plans.map((plan) => viewOf(plan, opened.get(plan.name), failed.get(plan.name), ports.feed(plan.name))),
     close: async (deadlineMs) => {
       await Promise.all([...opened.values()].map((listener) => listener.close(deadlineMs)))
     },
@@ -119,14 +122,20 @@ function viewOf(
   plan: ChannelPlan,
   listener: MllpListener | undefined,
   because: string | undefined,
+  feed: { readonly because?: string } | undefined,
 ): ChannelView {
   return {
     name: plan.name,
     title: plan.title ?? null,
-    state: !plan.enabled ? 'disabled' : listener === undefined ? 'failed' : 'running',
+    state: !plan.enabled
+      ? 'disabled'
+      : listener === undefined && (feed === undefined || feed.because !== undefined)
+        ? 'failed'
+        : 'running',
     because:
       because ??
-      (plan.source.type === 'mllp'
+      feed?.because ??
+      (plan.source.type !== 'fhir-subscription'
         ? null
         : `sources of type ${plan.source.type} are not run by this version`),
     source: plan.source.type,

@@ -6,6 +6,7 @@ import type {
   MappingRow,
   ValueRow,
 } from '../domain/channel.ts'
+import { patientIdOf, type FhirPatient } from '../domain/fhir-patient.ts'
 import type { Identifier } from '../domain/patient.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
 import { Hl7Unreadable } from '../lib/hl7v2-unreadable.ts'
@@ -147,7 +148,7 @@ function eventOf(
     trace?.push({ step: 'row', at: row.at, to: row.to, outcome: 'gave', value: shown(value) })
   }
   for (const [, because] of missing) return { code: 'required-missing', because }
-  return assembled(given)
+  return assembled(given, input)
 }
 
 function valueOf(row: MappingRow, input: Input, at: Date): Value | Quarantined | undefined {
@@ -264,15 +265,22 @@ function becauseMissing(row: MappingRow, input: Input): string {
   }`
 }
 
-function assembled(given: ReadonlyMap<string, Value>): TriggerEvent | Quarantined {
+function assembled(given: ReadonlyMap<string, Value>, input: Input): TriggerEvent | Quarantined {
   const kind = given.get('kind')
   const occurredAt = given.get('occurredAt')
   if (typeof kind !== 'string' || !isTriggerKind(kind))
     return { code: 'required-missing', because: 'kind is required and no source gave a value' }
   if (!(occurredAt instanceof Date))
     return { code: 'required-missing', because: 'occurredAt is required and no source gave a value' }
-  const identifiers = given.get('patient.identifiers') as readonly Identifier[] | undefined
-  const named = texts(given, 'patient', ['reference', 'family', 'given', 'birthDate'])
+  const mapped = texts(given, 'patient', ['reference', 'family', 'given', 'birthDate'])
+  const fetched = fetchedPatient(input, mapped['reference'])
+  const identifiers =
+    (given.get('patient.identifiers') as readonly Identifier[] | undefined) ?? fetched?.identifiers
+  const named: Record<string, string> = {
+    ...(fetched?.families[0] !== undefined && { family: fetched.families[0] }),
+    ...(fetched?.birthDate !== undefined && { birthDate: fetched.birthDate }),
+    ...mapped,
+  }
   const patient = { ...(identifiers !== undefined && { identifiers }), ...named }
   if (identifiers === undefined && named['reference'] === undefined)
     return {
@@ -292,6 +300,12 @@ function assembled(given: ReadonlyMap<string, Value>): TriggerEvent | Quarantine
     ...(Object.keys(document).length > 0 && { document }),
     ...(Object.keys(claim).length > 0 && { claim }),
   }
+}
+
+/** The Patient that came along counts only where the mapping names her: a reference to somebody else is somebody else. */
+function fetchedPatient(input: Input, reference: string | undefined): FhirPatient | undefined {
+  if (input.type !== 'fhir' || input.patient === undefined || reference === undefined) return undefined
+  return patientIdOf({ reference }) === input.patient.id ? input.patient : undefined
 }
 
 function cancelsOf(value: Value | undefined): TriggerEvent['cancels'] {

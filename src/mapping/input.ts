@@ -1,4 +1,5 @@
 import type { ChannelPlan, ValuePath } from '../domain/channel.ts'
+import { objects, readFhirPatient, type FhirPatient } from '../domain/fhir-patient.ts'
 import { readHl7 } from '../lib/hl7v2.ts'
 import type { Hl7Message } from '../lib/hl7v2.ts'
 import type { Hl7Repetition } from '../lib/hl7v2-segment.ts'
@@ -17,7 +18,13 @@ export type Input =
       readonly zone: Zone
       readonly part?: Hl7Repetition
     }
-  | { readonly type: 'fhir'; readonly resource: unknown; readonly zone: Zone }
+  | {
+      readonly type: 'fhir'
+      readonly resource: unknown
+      readonly zone: Zone
+      /** The Patient that was fetched along with the resource. */
+      readonly patient?: FhirPatient
+    }
 
 /** Why a message waits for a person. `because` carries no PHI. */
 export interface Quarantined {
@@ -57,7 +64,20 @@ export function openInput(plan: ChannelPlan, received: Uint8Array | FhirResource
     !('resourceType' in resource)
   )
     return { code: 'fhir-unreadable', because: 'it is not a FHIR resource in JSON' }
-  return { type: 'fhir', resource, zone: plan.timezone }
+  return openFhir(resource, plan.timezone)
+}
+
+/**
+ * A resource, or what a feed keeps: a collection of the resource and of the Patient it is about, both as the server of the
+ * settings gave them.
+ */
+function openFhir(resource: FhirResource, zone: Zone): Input {
+  const entries =
+    resource['resourceType'] === 'Bundle' && resource['type'] === 'collection' ? resource['entry'] : []
+  const [focus, about] = objects(entries).map(({ resource }) => resource as FhirResource | undefined)
+  if (focus === undefined) return { type: 'fhir', resource, zone }
+  const patient = about === undefined ? undefined : readFhirPatient(about)
+  return { type: 'fhir', resource: focus, zone, ...(patient !== undefined && { patient }) }
 }
 
 function openHl7(plan: ChannelPlan, bytes: Buffer): Input | Quarantined {

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { decodeBase64, unwrapBinary } from '../../src/documents/binary.ts'
 import { readDocumentReference } from '../../src/documents/document-reference.ts'
-import { patientIdOf, readFhirPatient } from '../../src/documents/fhir-patient.ts'
+import { patientIdOf, readFhirPatient } from '../../src/domain/fhir-patient.ts'
 
 const structured21 = 'urn:hl7-org:sdwg:ccda-structuredBody:2.1'
 

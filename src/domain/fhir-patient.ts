@@ -1,6 +1,5 @@
-import type { FhirResource } from 'fhir-kit-client'
-import type { NamedPerson } from '../domain/identity.ts'
-import type { Identifier } from '../domain/patient.ts'
+import type { NamedPerson } from './identity.ts'
+import type { Identifier } from './patient.ts'
 
 /** What identity needs of a FHIR R4 Patient. */
 export interface FhirPatient extends NamedPerson {
@@ -10,9 +9,9 @@ export interface FhirPatient extends NamedPerson {
 }
 
 /** Undefined where the resource is no Patient with an id. Whatever else is missing or malformed in it is left out. */
-export function readFhirPatient(resource: FhirResource): FhirPatient | undefined {
+export function readFhirPatient(resource: Readonly<Record<string, unknown>>): FhirPatient | undefined {
   const id = text(resource['id'])
-  if (resource.resourceType !== 'Patient' || id === undefined) return undefined
+  if (resource['resourceType'] !== 'Patient' || id === undefined) return undefined
   const birthDate = text(resource['birthDate'])
   return {
     id,
