@@ -2,8 +2,10 @@ import type { FailureCode } from '../domain/failure.ts'
 import { compareIdentity, type NamedPerson } from '../domain/identity.ts'
 import type { Patient } from '../domain/patient.ts'
 import type { CdaHeader, InstanceIdentifier } from './cda-header.ts'
+import { judgeConfidentiality, usualConfidentiality, type ConfidentialityPolicy } from './confidentiality.ts'
 import { documentTypeOfTemplate } from './document-codes.ts'
 import { readEffectiveTime, type EffectiveTime } from './effective-time.ts'
+import { judgeBody, judgeLinks } from './outside-content.ts'
 import { readCda, type DocumentBytes } from './read-cda.ts'
 
 /** What the document has to be, before it may leave. */
@@ -20,8 +22,8 @@ export interface Expectations {
   readonly freshnessToleranceMs: number
   readonly bytesMax: number
   readonly sensitiveData: 'excluded' | 'included'
-  /** `normal` for a source that stamps every document R, as some vendors do. */
-  readonly treatRestrictedAs?: 'restricted' | 'normal'
+  /** Of the source; {@link usualConfidentiality} where absent. */
+  readonly confidentiality?: ConfidentialityPolicy
   /** IANA name; for times without a zone. */
   readonly timezone: string
   readonly at: Date
@@ -42,7 +44,7 @@ export interface PassedHeader {
   readonly versionNumber?: string
 }
 
-export type GateStep = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10
+export type GateStep = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12
 
 export type GateResult =
   | { readonly passed: true; readonly header: PassedHeader; readonly findings: readonly Finding[] }
@@ -59,7 +61,7 @@ const futureMsMax = 24 * 60 * 60 * 1000
 
 /**
  * May this document leave? In the order of domain.md 3: size, encoding, DOCTYPE and limits, well-formedness, root,
- * header, identity, type, time, confidentiality. The first step that fails says why. The bytes are read once and never
+ * header, identity, type, time, confidentiality, body, links. The first step that fails says why. The bytes are read once and never
  * altered.
  */
 export async function passGate(document: DocumentBytes, expected: Expectations): Promise<GateResult> {
@@ -69,7 +71,7 @@ export async function passGate(document: DocumentBytes, expected: Expectations):
   return judgeHeader(reading.header, expected)
 }
 
-/** Steps 6 to 10: pure. */
+/** Steps 6 to 12: pure. */
 export function judgeHeader(header: CdaHeader, expected: Expectations): GateResult {
   const findings: Finding[] = headerFindings(header)
 
@@ -122,8 +124,19 @@ export function judgeHeader(header: CdaHeader, expected: Expectations): GateResu
   if (untimely !== undefined) return untimely
 
   // 10
-  const restricted = judgeConfidentiality(header, expected, findings)
-  if (restricted !== undefined) return restricted
+  const labels = judgeConfidentiality(
+    { whole: header.confidentiality, parts: header.innerConfidentiality },
+    expected.confidentiality ?? usualConfidentiality,
+    expected.sensitiveData,
+  )
+  if (labels.held) return refused('document-refused', 10, labels.because)
+  if (labels.finding !== undefined) findings.push(labels.finding)
+
+  // 11, 12
+  const body = judgeBody(header)
+  if (body !== undefined) return refused('document-refused', 11, body)
+  const links = judgeLinks(header, findings)
+  if (links !== undefined) return refused('document-refused', 12, links)
 
   const setId = header.setId === undefined ? undefined : spelled(header.setId)
   return {
@@ -156,12 +169,6 @@ function headerFindings(header: CdaHeader): Finding[] {
   note(header.id === undefined, 'id', 'the document has no id')
   note(!header.hasTitle, 'title', 'the document has no title')
   note(header.languageCode === undefined, 'language', 'the document has no languageCode')
-  note(header.hasStylesheet, 'stylesheet', 'the document names a stylesheet; it is sent as it is')
-  note(
-    header.hasOutsideBody,
-    'outside-body',
-    'the body only points to a file elsewhere, which the receiver does not get',
-  )
   return findings
 }
 
@@ -231,43 +238,6 @@ function judgeTime(time: EffectiveTime, expected: Expectations): GateResult | un
       `the document is older than the event: made ${time.earliest.toISOString()}, event ${expected.occurredAt.toISOString()}, tolerance ${expected.freshnessToleranceMs / 60_000} minutes`,
     )
   return undefined
-}
-
-/** HL7 v3 Confidentiality. What is not in it (`PSY`, a typing error) may mean anything and is taken for restricted. */
-const unrestricted = new Set(['N', 'M', 'L', 'U'])
-const nullFlavors = new Set(['NI', 'UNK', 'NASK', 'NAV', 'ASKU', 'NA', 'OTH', 'MSK', 'NP'])
-
-function judgeConfidentiality(
-  header: CdaHeader,
-  expected: Expectations,
-  findings: Finding[],
-): GateResult | undefined {
-  const { confidentiality, innerConfidentiality } = header
-  if (confidentiality === undefined || nullFlavors.has(confidentiality))
-    findings.push({ code: 'confidentiality', because: 'the document does not say how confidential it is' })
-  const isHeaderRestricted =
-    confidentiality !== undefined && !unrestricted.has(confidentiality) && !nullFlavors.has(confidentiality)
-  // A single section marked R or V counts like the whole: the strictest label wins.
-  const isPartRestricted = innerConfidentiality.some((code) => code === 'R' || code === 'V')
-  if (!isHeaderRestricted && !isPartRestricted) return undefined
-  const where = isHeaderRestricted ? 'the document is' : 'a part of the document is'
-  if (expected.sensitiveData === 'included') {
-    findings.push({
-      code: 'restricted',
-      because: `${where} marked as restricted; the authorization covers that`,
-    })
-    return undefined
-  }
-  // The setting speaks about vendors that stamp every header; a label on one part is never a stamp.
-  if (expected.treatRestrictedAs === 'normal' && confidentiality === 'R' && !isPartRestricted) {
-    findings.push({ code: 'restricted', because: 'marked as restricted, which the settings take for normal' })
-    return undefined
-  }
-  return refused(
-    'document-refused',
-    10,
-    `${where} marked as restricted, and the authorization does not cover sensitive data`,
-  )
 }
 
 /** A LOINC code says nothing about a patient; anything else in its place might. */

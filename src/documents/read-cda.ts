@@ -1,5 +1,6 @@
 import { encodingSniffBytes, readEncoding } from './cda-encoding.ts'
-import { HeaderReader, type CdaHeader } from './cda-header.ts'
+import type { CdaHeader } from './cda-header.ts'
+import { HeaderReader } from './header-reader.ts'
 import { Unreadable } from './unreadable.ts'
 
 /** Which step of the gate (domain.md 3) the bytes fail at. */

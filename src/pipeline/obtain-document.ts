@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { DataSource } from 'typeorm'
 import { findDocument, type FoundDocument } from '../documents/find-document.ts'
 import type { FhirServer } from '../documents/fhir-server.ts'
+import type { ConfidentialityPolicy } from '../documents/confidentiality.ts'
 import { passGate } from '../documents/gate.ts'
 import type { Authorization } from '../domain/authorization.ts'
 import { Failed, type RetryPlan } from '../domain/failure.ts'
@@ -18,7 +19,7 @@ export interface DocumentPorts {
     readonly bytesMax: number
     readonly freshnessToleranceMs: number
     readonly retry: RetryPlan
-    readonly treatRestrictedAs: 'restricted' | 'normal'
+    readonly confidentiality: ConfidentialityPolicy
   }
   readonly timezone: string
   readonly aliases: ReadonlyMap<string, string>
@@ -79,7 +80,7 @@ async function keepDocument(
     freshnessToleranceMs: documents.freshnessToleranceMs,
     bytesMax: documents.bytesMax,
     sensitiveData: authorization.sensitiveData,
-    treatRestrictedAs: documents.treatRestrictedAs,
+    confidentiality: documents.confidentiality,
     timezone: ports.timezone,
     at,
   })

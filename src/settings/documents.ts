@@ -23,6 +23,13 @@ export interface FhirServerSetting {
   readonly attachmentOrigins: readonly string[]
 }
 
+/** What is done with documents marked R, not marked, or marked with something unknown. */
+export interface ConfidentialitySetting {
+  readonly restricted: 'hold' | 'send'
+  readonly missing: 'hold' | 'send'
+  readonly unknown: 'hold' | 'send'
+}
+
 export interface DocumentSettings {
   /** Name under fhirServers; the only one where just one is configured. */
   readonly server?: string
@@ -30,7 +37,7 @@ export interface DocumentSettings {
   readonly bytesMax: number
   readonly freshnessToleranceMs: number
   readonly retry: RetryPlan
-  readonly treatRestrictedAs: 'restricted' | 'normal'
+  readonly confidentiality: ConfidentialitySetting
 }
 
 export function readFhirServers(root: Section): FhirServerSetting[] {
@@ -128,7 +135,7 @@ export function readDocuments(root: Section, servers: readonly FhirServerSetting
     'bytesMax',
     'freshness',
     'retry',
-    'treatRestrictedAs',
+    'confidentiality',
   ])
   const server = section?.text('server') ?? (servers.length === 1 ? servers[0]!.name : undefined)
   if (server !== undefined && !servers.some(({ name }) => name === server))
@@ -149,6 +156,19 @@ export function readDocuments(root: Section, servers: readonly FhirServerSetting
       delayMsMax: 30 * 60_000,
       deadlineMs: 72 * 3_600_000,
     }),
-    treatRestrictedAs: section?.oneOf('treatRestrictedAs', ['restricted', 'normal']) ?? 'restricted',
+    confidentiality: readConfidentiality(section, { restricted: 'hold', missing: 'send', unknown: 'hold' }),
+  }
+}
+
+function readConfidentiality(
+  holder: Section | undefined,
+  usual: ConfidentialitySetting,
+): ConfidentialitySetting {
+  const section = holder?.section('confidentiality', ['restricted', 'missing', 'unknown'])
+  const choices = ['hold', 'send'] as const
+  return {
+    restricted: section?.oneOf('restricted', choices) ?? usual.restricted,
+    missing: section?.oneOf('missing', choices) ?? usual.missing,
+    unknown: section?.oneOf('unknown', choices) ?? usual.unknown,
   }
 }

@@ -44,7 +44,7 @@ test(
         1,
       ])
       expect([name, header.confidentiality ?? '']).toEqual([name, sample['confidentiality']])
-      expect([name, header.hasStylesheet]).toEqual([name, sample['stylesheet_PI'] !== ''])
+      expect([name, header.stylesheet !== undefined]).toEqual([name, sample['stylesheet_PI'] !== ''])
       for (const { parts } of header.patient.names.slice(0, 1))
         for (const part of parts) expect(sample['patient_name']).toContain(part.text)
     }

@@ -99,15 +99,6 @@ test.each<[string, () => string, string]>([
   if (result.passed) expect(result.findings.map((finding) => finding.code)).toContain(code)
 })
 
-test('a body that only points elsewhere is noted', async () => {
-  const outside = changed(
-    /<component>[^]*<\/component>/,
-    '<component><nonXMLBody><text><reference value="scan.pdf"/></text></nonXMLBody></component>',
-  )
-  const result = await gate(outside)
-  expect(result).toMatchObject({ passed: true, findings: [{ code: 'outside-body' }] })
-})
-
 const hour = 3_600_000
 const from = (ms: number) => new Date(madeAt.getTime() + ms)
 const timed = (value: string) =>
@@ -160,26 +151,6 @@ test.each<[string, Buffer, Partial<Expectations>, string]>([
 ])('freshness: %s', async (_, document, changes, expected) => {
   const result = await gate(document, changes)
   expect(result.passed ? 'passed' : result.code).toBe(expected)
-})
-
-test('restricted documents pass where the authorization covers them, or where a source stamps every header', async () => {
-  const header = changed('<confidentialityCode code="N"', '<confidentialityCode code="R"')
-  const section = changed(
-    '<structuredBody>',
-    '<structuredBody><component><section><confidentialityCode code="R"/></section></component>',
-  )
-  for (const document of [header, section])
-    expect(await gate(document, { sensitiveData: 'included' })).toMatchObject({
-      passed: true,
-      findings: [{ code: 'restricted' }],
-    })
-  expect(await gate(header, { treatRestrictedAs: 'normal' })).toMatchObject({ passed: true })
-  // A label on one part is never a stamp.
-  expect(await gate(section, { treatRestrictedAs: 'normal' })).toMatchObject({ passed: false, step: 10 })
-  expect(await gate(header.replace('code="R"', 'code="V"'), { treatRestrictedAs: 'normal' })).toMatchObject({
-    passed: false,
-    step: 10,
-  })
 })
 
 test('in pieces of any size the verdict is the same', async () => {
