@@ -1,10 +1,11 @@
 import type { DataSource } from 'typeorm'
+import type { NotifiedChannel, SubscriptionPorts } from './api/fhir-subscription.ts'
 import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
-import { followFeeds } from './engine/feeds.ts'
+import { followFeeds, type Feeds } from './engine/feeds.ts'
 import { followKeys } from './engine/followed-keys.ts'
 import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
@@ -15,6 +16,7 @@ import { errorTrace, type Log } from './lib/log.ts'
 import { Metrics } from './lib/metrics.ts'
 import { certificatesOf, readPartners, type Partners } from './partners.ts'
 import { startDecider, type Decider } from './pipeline/decider.ts'
+import { hearNotification } from './pipeline/hear-notification.ts'
 import { sweep } from './pipeline/sweep.ts'
 import type { Settings } from './settings.ts'
 import { appendAudit, type AuditAction } from './store/audit.ts'
@@ -60,6 +62,7 @@ export async function startEngine(
   const stops = makeStops(log)
   const now = () => new Date()
   const metrics = new Metrics()
+  let feeds: Feeds | undefined
   try {
     return await build()
   } catch (error) {
@@ -86,7 +89,7 @@ export async function startEngine(
     if (roles.has('web'))
       listens.push({
         what: 'HTTP',
-        on: await startServing(dataSource, partners, trust, destinations, listeners),
+        on: await startServing(dataSource, partners, trust, destinations, listeners, channels),
       })
     return {
       listens,
@@ -172,7 +175,7 @@ export async function startEngine(
   ): Promise<ChannelListeners> {
     const store = openInboundMessages(dataSource, { onCommitted: (lanes) => decider?.wake(lanes) })
     stops.add('the message store', () => store.close())
-    const feeds = followFeeds(plans, settings, { dataSource, store, log, stops })
+    feeds = followFeeds(plans, settings, { dataSource, store, log, stops })
     const listeners = await listenToChannels(plans, {
       store,
       secrets: settings.secrets,
@@ -191,6 +194,7 @@ export async function startEngine(
     trust: FollowedTrust,
     destinations: FollowedDestinations,
     listeners: ChannelListeners | undefined,
+    channels: LoadedChannels,
   ): Promise<string> {
     const { access, authorities, tracking } = settings
     const app = makeApi({
@@ -204,10 +208,33 @@ export async function startEngine(
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels: () => listeners?.views() ?? [],
       trust: () => trust.view(),
+      subscriptions: subscriptionsOf(channels, dataSource),
       unready: async () => [...(await unreadyDatabase(dataSource)), ...(listeners?.problems ?? [])],
       onDestinations: () => destinations.lookNow(),
     })
     return serveHttp(settings, app, stops)
+  }
+
+  /** Channels that FHIR servers notify: whoever hears it, the process that has the feeds fetches what it names. */
+  function subscriptionsOf({ plans }: LoadedChannels, dataSource: DataSource): SubscriptionPorts {
+    const notified = new Map<string, NotifiedChannel>()
+    for (const { name, enabled, source } of plans) {
+      if (!enabled || source.type !== 'fhir-subscription') continue
+      const server = settings.fhirServers.find((one) => one.name === source.server)
+      const secret = settings.secrets.get(source.verify.secret.secret)
+      if (server === undefined || secret === undefined) continue
+      notified.set(name, {
+        name,
+        header: source.verify.header,
+        secret,
+        hear: async (body) => {
+          const heard = await hearNotification({ dataSource, now }, name, server.baseUrl, body)
+          feeds?.wake(name)
+          return heard
+        },
+      })
+    }
+    return { channel: (name) => notified.get(name), now }
   }
 
   function noteDown(

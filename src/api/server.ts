@@ -8,6 +8,7 @@ import { authorizationRoutes, type AuthorizationPorts } from './authorizations.t
 import { channelRoutes, type ChannelView } from './channels.ts'
 import { destinationRoutes } from './destinations.ts'
 import { inboxRoutes } from './inbox.ts'
+import { subscriptionRoutes, type SubscriptionPorts } from './fhir-subscription.ts'
 import { description } from './openapi.ts'
 import { fragmentRoutes, messageRoutes } from './messages.ts'
 import { operationRoutes, type OperationPorts } from './operations.ts'
@@ -20,6 +21,7 @@ export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, Operati
   readonly channels: () => readonly ChannelView[]
   readonly trust: () => Promise<TrustView>
   readonly log: Log
+  readonly subscriptions: SubscriptionPorts
 }
 
 /** A request body: an authorization with fifty identifiers and twenty destinations is far below it. */
@@ -38,6 +40,7 @@ export function makeApi(ports: ApiPorts): Express {
     }),
   )
   app.use(operationRoutes(ports))
+  app.use('/fhir/subscription', noStore, subscriptionRoutes(ports.subscriptions))
   app.get('/api/openapi.json', (_request, response) => void response.json(description))
 
   const v1 = express.Router()

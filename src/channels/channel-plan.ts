@@ -24,24 +24,16 @@ export function readChannel(
   surroundings: Surroundings,
 ): Omit<ChannelPlan, 'revision'> | undefined {
   const before = desk.problems.length
-  // A channel that is off may name a server that is not there yet.
+  // A channel that is off may name a server and secrets that are not there yet.
   const source = readSource(
     desk,
     value['source'] as Values,
     value['enabled'] === false && surroundings.fhirServers?.length === 0
-      ? { ...surroundings, fhirServers: undefined }
+      ? { ...surroundings, fhirServers: undefined, hasSecret: undefined }
       : surroundings,
   )
   const { type } = value['source'] as Values
   const kind: PathKind = type === 'mllp' ? 'hl7v2' : 'fhirpath'
-  if (type === 'fhir-subscription' && value['enabled'] !== false)
-    report(
-      desk,
-      ['source', 'type'],
-      'source-not-run',
-      `sources of type ${String(type)} are not run by this version: nothing would be heard`,
-      'set enabled: false to lint and test the channel until they are; what runs is type: mllp and type: fhir-poll',
-    )
   const filter = readFilter(desk, value['filter'] as Values, kind)
   const mapping = readMap(desk, value['map'] as string, kind === 'hl7v2' ? 'hl7v2' : 'fhir', surroundings)
   const order =

@@ -28,7 +28,6 @@ export const problemCodes = {
   'variable-missing': 'an environment variable without a value or a default',
   'secret-reference': 'a secret that is not written as secret:NAME',
   'secret-unknown': 'a secret that the settings do not have',
-  'source-not-run': 'a source that this version reads, tests and lints, but does not run',
   'not-in-effect': 'a key that this version reads and does not act on',
   'tls-missing': 'a listener that others can reach, without TLS',
   'server-unknown': 'a FHIR server that the settings do not have',

@@ -135,9 +135,9 @@ function viewOf(
     because:
       because ??
       feed?.because ??
-      (plan.source.type !== 'fhir-subscription'
-        ? null
-        : `sources of type ${plan.source.type} are not run by this version`),
+      (plan.enabled && plan.source.type !== 'mllp' && feed === undefined
+        ? 'its FHIR server is not in the settings'
+        : null),
     source: plan.source.type,
     listen: listener === undefined ? null : placeOf(listener),
     connections: listener?.connections ?? 0,

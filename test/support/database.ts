@@ -47,10 +47,28 @@ export async function freshDatabase(
     dataSource,
     async close() {
       if (dataSource.isInitialized) await dataSource.destroy()
-      await asAdministrator(server, (client) => client.query(`DROP DATABASE ${name} WITH (FORCE)`))
+      await asAdministrator(server, (client) => drop(client, name))
     },
   }
 }
+
+/**
+ * FORCE ends whatever a test has left behind, but may not end an autovacuum worker, which is the server’s own; a plain DROP
+ * sends those away by itself, and fails only where somebody else is connected.
+ */
+async function drop(client: pg.Client, name: string): Promise<void> {
+  for (let attempt = 0; ; attempt++)
+    try {
+      await client.query(`DROP DATABASE ${name}${attempt % 2 === 0 ? ' WITH (FORCE)' : ''}`)
+      return
+    } catch (error) {
+      const { code } = error as { code?: string }
+      // insufficient_privilege, object_in_use
+      if ((code !== '42501' && code !== '55006') || attempt >= dropAttemptsMax) throw error
+    }
+}
+
+const dropAttemptsMax = 10
 
 async function startServer(): Promise<string> {
   const given = process.env['DATABASE_URL_FOR_TESTS']
