@@ -28,7 +28,7 @@ export function readChannel(
   const source = readSource(
     desk,
     value['source'] as Values,
-    value['enabled'] === false && surroundings.fhirServers?.length === 0
+    value['enabled'] === false
       ? { ...surroundings, fhirServers: undefined, hasSecret: undefined }
       : surroundings,
   )
