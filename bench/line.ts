@@ -34,6 +34,8 @@ export async function benchLine(plan: Plan, print: (line: string) => void): Prom
   const town = await aTown({ settings: { limits: { holdMax: '0s' } } })
   try {
     await town.phr.process.order('settings', { settings: { opens: false } })
+    // Made anew for each event, as on-demand servers do: the same document would not be sent twice.
+    await town.clinic.set({ docref: 'generates', generatedBytes: documentBytes })
     const people = await peopleOf(town, plan.patients)
     const embedded = await openDatabase({
       dataDirectory: join(town.directory, 'var'),

@@ -271,8 +271,8 @@ export function missingIn(settings: Settings, partners: Partners): string[] {
     ...(certificatesOf(partners.anchorSet).length === 0
       ? ['trust: the anchors of the communities you send to, as trust.anchors or trust.bundles']
       : []),
-    ...(settings.documents.server === undefined
-      ? ['fhirServers: the server that has the C-CDA documents']
+    ...(settings.documents.sources.length === 0
+      ? ['fhirServers: the server that has the C-CDA documents, or documents.sources: where else they are']
       : []),
     ...partners.problems,
   ]

@@ -142,7 +142,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
       'write `database: embedded` or a URL such as postgres://user@host/bluepost',
     )
   const fhirServers = readFhirServers(root)
-  const documents = readDocuments(root, fhirServers)
+  const documents = readDocuments(root, fhirServers, path)
   return {
     ...(file === undefined ? {} : { file: resolve(file) }),
     ...optional('dataHolder', readDataHolder(root)),

@@ -67,6 +67,7 @@ export function readChannel(
     mapping: mapping!,
     ...(hold !== undefined && { hold }),
     ...textAt(value, 'visits'),
+    ...(value['attach'] !== undefined && { attach: value['attach'] as 'summary' | 'additional' }),
     ...(value['identity'] === 'follow' && { identity: 'follow' }),
     on: { mappingError: 'quarantine', lookupMiss: 'quarantine' },
     alerts,

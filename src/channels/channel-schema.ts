@@ -184,6 +184,11 @@ export const channelSchema: JsonSchema = {
         description:
           'channels with the same name here share visit, document and claim numbers; default: the name of the channel',
       },
+      attach: {
+        enum: ['summary', 'additional'],
+        description:
+          'documents in the message (OBX-5 of type ED, a claim): summary – its C-CDA is the clinical summary that is sent, a claim stands for it; additional – they go along with one; default: nothing is taken from messages',
+      },
       on: object('what becomes of messages that cannot be mapped', {
         mappingError: { const: 'quarantine', description: 'they wait for a person' },
         lookupMiss: { const: 'quarantine', description: 'they wait for a person' },

@@ -4,7 +4,6 @@ import { styleText } from 'node:util'
 import type { DataSource } from 'typeorm'
 import { runTests } from '../channels/run-tests.ts'
 import type { ChannelPlan } from '../domain/channel.ts'
-import { fhirServer } from '../documents/fhir-server.ts'
 import { expiryDays } from '../engine/followed-keys.ts'
 import { channelsOf, missingIn } from '../main.ts'
 import { anchorDaysLeft, certificatesOf, readPartners } from '../partners.ts'
@@ -13,6 +12,7 @@ import type { Settings } from '../settings.ts'
 import { countDestinations } from '../store/destinations.ts'
 import { queryOf, type Query } from '../store/query.ts'
 import { schemaStanding } from '../store/migrate.ts'
+import { checkDocuments } from './check-documents.ts'
 import { checkKeys } from './check-keys.ts'
 import { print, printJson, settingsFor, type Command } from './command.ts'
 import { onDatabase } from './on-database.ts'
@@ -46,7 +46,7 @@ Changes nothing and sends nothing. Exit 0 when everything works.`,
       ...(await checkPartners(settings)),
       ...checkChannels(settings),
       ...(await checkListeners(settings)),
-      ...(await checkFhirServer(settings)),
+      ...(await checkDocuments(settings)),
     ]
     const isGood = findings.every(({ outcome }) => outcome === 'good' || outcome === 'others')
     if (call.isJson) printJson({ good: isGood, findings })
@@ -209,20 +209,6 @@ function answers({ host, port }: { host: string; port: number }): Promise<boolea
     socket.once('timeout', () => end(false))
     socket.once('error', () => end(false))
   })
-}
-
-async function checkFhirServer({ fhirServers, documents }: Settings): Promise<Finding[]> {
-  const setting = fhirServers.find(({ name }) => name === documents.server)
-  if (setting === undefined) return []
-  try {
-    // An identifier nobody has: the answer shows that the server is there, lets us in, and searches patients.
-    await fhirServer({ ...setting, timeoutMs: Math.min(setting.timeoutMs, answerMsMax) }).search('Patient', {
-      identifier: 'urn:uuid:00000000-0000-4000-8000-000000000000|bluepost-check',
-    })
-    return [good('documents', `FHIR server ${setting.name} answers and lets us search`)]
-  } catch (error) {
-    return [wrong('documents', `FHIR server ${setting.name}: ${(error as Error).message}`)]
-  }
 }
 
 function table(findings: readonly Finding[]): string {

@@ -141,7 +141,7 @@ export async function story(town: Town, message: string, stopped: AbortSignal): 
   }
 }
 
-const finalStates = ['delivered', 'failed', 'held', 'withdrawn', 'cancelled']
+const finalStates = ['delivered', 'failed', 'held', 'withdrawn', 'cancelled', 'skipped']
 
 /** Undefined where everything was as promised. */
 function reasonAgainst(town: Town, transmission: Transmission | undefined): string | undefined {

@@ -20,6 +20,8 @@ export interface WantedDocument {
   readonly bytesMax: number
   /** Logical id of the FHIR Encounter, where the event came from this FHIR server. */
   readonly encounter?: string
+  /** LOINC codes of one further document, which goes along where the server has a current one. */
+  readonly additionalCodes?: readonly string[]
   /** LOINC code to ask `$docref` for by POST, where asking without a type gives nothing. */
   readonly docrefType?: string
 }
@@ -32,6 +34,11 @@ export interface FoundDocument {
   readonly fetchedAt: Date
 }
 
+export interface FoundDocuments {
+  readonly summary: FoundDocument
+  readonly additional: readonly FoundDocument[]
+}
+
 /** R4 search: one page of this many; newest first. */
 const pageEntries = 50
 /** A merged record points to its survivor, which may have been merged again. */
@@ -39,21 +46,53 @@ const mergesMax = 3
 
 /**
  * The newest clinical summary the server has for this patient: she is found by identifier and checked, then `$docref` is
- * asked (US Core), else DocumentReferences are searched.
+ * asked (US Core), else DocumentReferences are searched. With it, the newest of the additional types, if there is one.
  *
  * @throws Failed `patient-unknown` | `document-identity` | `document-missing` | `document-stale` | `document-refused` |
  *   `fhir-unavailable` | `fhir-refused`
  */
-export async function findDocument(
+export async function findDocuments(
   server: FhirServer,
   wanted: WantedDocument,
   at: Date,
-): Promise<FoundDocument> {
+): Promise<FoundDocuments> {
   const patient = await findPatient(server, wanted)
-  const { document, how } = await newestDocument(server, patient, wanted)
+  const summary = await newestDocument(server, patient, wanted)
+  const additional = await additionalDocument(server, patient, wanted)
+  return {
+    summary: await fetched(server, summary, wanted, at),
+    additional:
+      additional === undefined || (additional.document.id ?? '') === summary.document.id
+        ? []
+        : [await fetched(server, additional, wanted, at)],
+  }
+}
+
+async function fetched(
+  server: FhirServer,
+  { document, how }: Choice,
+  wanted: WantedDocument,
+  at: Date,
+): Promise<FoundDocument> {
   const bytes = await fetchContent(server, document, wanted.bytesMax)
   const id = document.id === undefined ? '' : `/${document.id}`
   return { bytes, source: `${server.name} DocumentReference${id} (${how})`, fetchedAt: at }
+}
+
+/** By search alone: `$docref` without a type gives the summary. One that is not there, or too old, is not waited for. */
+async function additionalDocument(
+  server: FhirServer,
+  patient: ResolvedPatient,
+  { additionalCodes = [], ...wanted }: WantedDocument,
+): Promise<Choice | undefined> {
+  if (additionalCodes.length === 0) return undefined
+  try {
+    return await searchedDocument(server, patient, { ...wanted, documentCodes: additionalCodes })
+  } catch (error) {
+    if (error instanceof Failed && (error.code === 'document-missing' || error.code === 'document-stale'))
+      return undefined
+    throw error
+  }
 }
 
 interface ResolvedPatient {
@@ -166,7 +205,15 @@ async function newestDocument(
     const second = chosen(server, typed ?? [], patient, wanted, '$docref by type')
     if (second !== undefined) return second
   }
+  return searchedDocument(server, patient, wanted)
+}
 
+/** Of the visit where it is known, else of the patient. */
+async function searchedDocument(
+  server: FhirServer,
+  patient: ResolvedPatient,
+  wanted: WantedDocument,
+): Promise<Choice> {
   let stale: Failed | undefined
   const encounters = wanted.encounter !== undefined && isId(wanted.encounter) ? [wanted.encounter] : []
   for (const encounter of [...encounters, undefined]) {

@@ -39,7 +39,9 @@ export interface Finding {
 export interface PassedHeader {
   /** LOINC. */
   readonly code: string
+  /** The first and the last moment that effectiveTime may mean. */
   readonly effectiveTime: Date
+  readonly effectiveUntil: Date
   readonly setId?: string
   readonly versionNumber?: string
 }
@@ -144,6 +146,7 @@ export function judgeHeader(header: CdaHeader, expected: Expectations): GateResu
     header: {
       code: type.code,
       effectiveTime: time.earliest,
+      effectiveUntil: time.latest,
       ...(setId === undefined ? {} : { setId }),
       ...(header.versionNumber === undefined ? {} : { versionNumber: header.versionNumber }),
     },

@@ -19,6 +19,11 @@ export interface ChannelPlan {
   readonly hold?: Hold
   /** Channels with the same name here share visit, document and claim numbers; default: the channel’s own name. */
   readonly visits?: string
+  /**
+   * What a message brings along: its C-CDA is the clinical summary, or a claim stands for it (`summary`); or it goes along
+   * with one (`additional`). Absent: nothing is taken out of messages.
+   */
+  readonly attach?: 'summary' | 'additional'
   /** ADT only: merges, moves, links and deletions of records are followed; they never meet the filter. */
   readonly identity?: 'follow'
   readonly on: { readonly mappingError: 'quarantine'; readonly lookupMiss: 'quarantine' }

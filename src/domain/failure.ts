@@ -5,8 +5,9 @@
  * - ambiguous: the document may have left; only the same bytes with the same Message-ID may follow
  * - permanent: trying again cannot help until somebody changes something
  * - held: a person has to look at it
+ * - skipped: there is nothing to send, and nothing is wrong
  */
-export type FailureClass = 'transient' | 'ambiguous' | 'permanent' | 'held'
+export type FailureClass = 'transient' | 'ambiguous' | 'permanent' | 'held' | 'skipped'
 
 interface FailureRow {
   readonly class: FailureClass
@@ -35,6 +36,16 @@ const table = {
     class: 'held',
     advice:
       'The document did not pass the gate. Read the reason, correct the source, then release or withdraw.',
+  },
+  'document-unchanged': {
+    class: 'skipped',
+    advice:
+      'This destination has this very document, or a newer one, already; nothing was sent, and nothing has to be done.',
+  },
+  'document-forgotten': {
+    class: 'held',
+    advice:
+      'The message that brought the document is past its retention. Have it sent again, then withdraw this one; or raise retention.content of the channel.',
   },
   'document-identity': {
     class: 'held',

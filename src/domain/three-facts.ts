@@ -1,4 +1,4 @@
-import type { Disposition, TransmissionStanding } from './transmission.ts'
+import type { Disposition, TransmissionStanding, TransmissionState } from './transmission.ts'
 
 /**
  * What is known of one fact about a transmission.
@@ -63,13 +63,13 @@ function wasAnswered({ state, code }: FactsKnown): boolean {
 
 function acceptedOtherwise({ state, ambiguous, onWire }: FactsKnown): Fact['is'] {
   if (ambiguous || onWire) return 'unknown'
-  return state === 'failed' || state === 'withdrawn' || state === 'cancelled' ? 'no' : 'not-yet'
+  return isStopped(state) || state === 'failed' ? 'no' : 'not-yet'
 }
 
 function processedOtherwise({ state, ambiguous, onWire, code }: FactsKnown): Fact['is'] {
   if (state === 'submitted') return 'awaited'
   if (state === 'failed') return isSilence(code) || ambiguous ? 'unknown' : 'no'
-  if (state === 'withdrawn' || state === 'cancelled') return ambiguous ? 'unknown' : 'no'
+  if (isStopped(state)) return ambiguous ? 'unknown' : 'no'
   return ambiguous || onWire ? 'awaited' : 'not-yet'
 }
 
@@ -79,6 +79,10 @@ function deliveredOtherwise(known: FactsKnown): Fact['is'] {
   if (!deliveryRequested && (state === 'submitted' || state === 'processed' || isSilence(code)))
     return 'not-asked'
   return state === 'processed' ? 'awaited' : processedOtherwise(known)
+}
+
+function isStopped(state: TransmissionState): boolean {
+  return state === 'withdrawn' || state === 'cancelled' || state === 'skipped'
 }
 
 function isSilence(code: string | undefined): boolean {

@@ -4,7 +4,8 @@ import { failureOf, type FailureCode } from './failure.ts'
  * One event × one authorization × one destination.
  *
  * `waiting` → `preparing` → `sealed` → `submitted` → `processed` → `delivered`; or `held` (needs a person), `failed`,
- * `withdrawn` (the source took the event back), `cancelled` (revoked, or an operator).
+ * `withdrawn` (the source took the event back), `cancelled` (revoked, or an operator), `skipped` (the destination has this
+ * very document already).
  */
 export const transmissionStates = [
   'waiting',
@@ -17,6 +18,7 @@ export const transmissionStates = [
   'failed',
   'withdrawn',
   'cancelled',
+  'skipped',
 ] as const
 
 export type TransmissionState = (typeof transmissionStates)[number]
@@ -119,6 +121,7 @@ export function isFinal(standing: TransmissionStanding): boolean {
     state === 'failed' ||
     state === 'withdrawn' ||
     state === 'cancelled' ||
+    state === 'skipped' ||
     (state === 'processed' && !standing.deliveryRequested)
   )
 }
@@ -138,6 +141,10 @@ function attemptFailed(
   // Once it may have arrived it stays so, whatever later attempts bring.
   const known = { ...from, onWire: false, ambiguous: from.ambiguous || kind === 'ambiguous' }
   if (kind === 'held') return { outcome: 'moved', to: { ...known, state: 'held', heldFrom: state } }
+  if (kind === 'skipped')
+    return state === 'sealed'
+      ? { outcome: 'refused', because: `it is decided before anything is sealed (${state})` }
+      : to(known, 'skipped')
   if (willRetry && kind !== 'permanent') return { outcome: 'moved', to: known }
   return { outcome: 'moved', to: { ...known, state: 'failed' } }
 }
@@ -147,7 +154,7 @@ function notified(from: TransmissionStanding, disposition: Disposition): Advance
   // A recipient can only answer what has left: anything earlier cannot be about this message.
   if (state === 'waiting' || state === 'preparing' || (state === 'held' && from.heldFrom !== 'sealed'))
     return { outcome: 'refused', because: `nothing was sent yet (${state})` }
-  if (state === 'failed' || state === 'withdrawn' || state === 'cancelled')
+  if (state === 'failed' || state === 'withdrawn' || state === 'cancelled' || state === 'skipped')
     return { outcome: 'recorded', because: 'late' }
   if (state === 'delivered') return { outcome: 'recorded', because: 'already-known' }
   if (disposition === 'delivered') return answered(from, 'delivered')

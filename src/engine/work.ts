@@ -1,6 +1,5 @@
 import type { DataSource } from 'typeorm'
 import type { ChannelPlan } from '../domain/channel.ts'
-import { fhirServer } from '../documents/fhir-server.ts'
 import { makeSmtpEdge } from '../edge/smtp-edge.ts'
 import type { Edge } from '../edge/edge.ts'
 import type { Work } from '../jobs/worker.ts'
@@ -15,6 +14,7 @@ import { sealAudit } from '../store/audit.ts'
 import { ensureContentPartitions } from '../store/content-partitions.ts'
 import { inTransaction } from '../store/query.ts'
 import { dropPast } from '../store/retention.ts'
+import { documentPlaces } from './document-places.ts'
 import type { FollowedTrust } from './followed-trust.ts'
 import { makeRollingSealer } from './rolling-sealer.ts'
 import type { Stops } from './stops.ts'
@@ -60,14 +60,17 @@ export function workOf(
   const edge = edgeOf(settings)
   if (edge !== undefined) stops.add('the edge', () => edge.close())
   const stopping = new AbortController()
-  const server = settings.fhirServers.find(({ name }) => name === settings.documents.server)
+  const { documents } = settings
   const steps: StepPorts = {
     ...shared,
     prepare: {
       ...shared,
       dataHolder,
-      fhirServer: server === undefined ? undefined : fhirServer(server, { signal: stopping.signal }),
-      documents: settings.documents,
+      places: documentPlaces(settings, stopping.signal),
+      documents,
+      plan: (channel) => plans.find(({ name }) => name === channel),
+      confidentialityOf: (channel) =>
+        documents.channelConfidentiality.get(channel) ?? documents.confidentiality,
       timezone: settings.timezone,
       aliases: settings.authorities,
       ...recipients,

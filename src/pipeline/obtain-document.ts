@@ -1,114 +1,261 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { DataSource } from 'typeorm'
-import { findDocument, type FoundDocument } from '../documents/find-document.ts'
-import type { FhirServer } from '../documents/fhir-server.ts'
 import type { ConfidentialityPolicy } from '../documents/confidentiality.ts'
-import { passGate } from '../documents/gate.ts'
+import type { FoundDocuments, WantedDocument } from '../documents/find-document.ts'
+import { passGate, type Finding, type PassedHeader } from '../documents/gate.ts'
 import type { Authorization } from '../domain/authorization.ts'
-import { Failed, type RetryPlan } from '../domain/failure.ts'
+import { Failed, type FailureCode, type RetryPlan } from '../domain/failure.ts'
+import type { TriggerKind } from '../domain/trigger-event.ts'
 import { writeBlob } from '../store/blobs.ts'
-import { documentOf, insertDocument, type StoredDocument } from '../store/deliveries.ts'
+import { documentsOf, insertDocument, type StoredDocument } from '../store/documents.ts'
 import { inTransaction, queryOf } from '../store/query.ts'
 import type { Transmission } from '../store/transmissions.ts'
+import {
+  broughtDocuments,
+  type Brought,
+  type BroughtPorts,
+  type Candidate,
+  type CdaCandidate,
+} from './brought-documents.ts'
 
-export interface DocumentPorts {
+/** A place documents come from: a FHIR server, a folder. */
+export interface DocumentPlace {
+  readonly name: string
+  /** What it means by the labels on its documents. */
+  readonly confidentiality: ConfidentialityPolicy
+  find(wanted: WantedDocument, at: Date): Promise<FoundDocuments>
+}
+
+export interface DocumentPorts extends BroughtPorts {
   readonly dataSource: DataSource
-  readonly fhirServer: FhirServer | undefined
+  /** Asked in this order. */
+  readonly places: readonly DocumentPlace[]
   readonly documents: {
     readonly codes: readonly string[]
+    /** By trigger: what goes along with the summary. */
+    readonly additional: ReadonlyMap<TriggerKind, readonly string[]>
     readonly bytesMax: number
     readonly freshnessToleranceMs: number
     readonly retry: RetryPlan
-    readonly confidentiality: ConfidentialityPolicy
   }
   readonly timezone: string
-  readonly aliases: ReadonlyMap<string, string>
   readonly now: () => Date
 }
 
 /**
- * The document that a transmission sends. Fetched once: what passed the gate is what is sent, however often the rest has
- * to be tried again.
+ * What a transmission sends, the clinical summary first: what its messages brought along, else what the places have.
+ * Fetched once: what passed the gate is what is sent, however often the rest has to be tried again, unless something
+ * happened since that it is too old for.
  *
- * @throws Failed for a document that cannot be had or may not be sent
+ * @throws Failed for documents that cannot be had or may not be sent
  */
-export async function obtainDocument(
+export async function obtainDocuments(
   ports: DocumentPorts,
   transmission: Transmission,
   authorization: Authorization,
-): Promise<StoredDocument> {
-  const stored = await documentOf(queryOf(ports.dataSource), transmission.id)
-  if (stored !== undefined) return stored
-  if (ports.fhirServer === undefined)
-    throw new Failed(
-      'fhir-refused',
-      'no FHIR server is configured: add one under fhirServers, and name it under documents.server',
-    )
+): Promise<readonly StoredDocument[]> {
+  const query = queryOf(ports.dataSource)
+  const stored = await documentsOf(query, transmission.id)
+  if (stored.length > 0 && isFreshFor(ports, transmission, stored[0]!)) return stored
   const at = ports.now()
-  const { documents } = ports
-  const freshAfter =
-    transmission.cause === 'request'
-      ? undefined
-      : new Date(transmission.occurredAt.getTime() - documents.freshnessToleranceMs)
-  const found = await findDocument(
-    ports.fhirServer,
-    {
-      patient: authorization.patient,
-      aliases: ports.aliases,
-      documentCodes: documents.codes,
-      ...(freshAfter === undefined ? {} : { freshAfter }),
-      bytesMax: documents.bytesMax,
-    },
-    at,
-  )
-  return keepDocument(ports, transmission, authorization, found, at)
+  const brought = await broughtDocuments(ports, query, transmission.id, authorization)
+  const candidates = brought.candidates.some(({ role }) => role === 'clinical-summary')
+    ? brought.candidates
+    : [...(await findAtPlaces(ports, transmission, authorization, brought, at)), ...brought.candidates]
+  const passed: Passed[] = []
+  for (const candidate of withoutRepeats(candidates)) {
+    const one = await pass(ports, transmission, authorization, candidate, at)
+    if (one !== undefined) passed.push(one)
+  }
+  return keepDocuments(ports, transmission, passed, at)
 }
 
-async function keepDocument(
+function isFreshFor(
+  { documents }: DocumentPorts,
+  { cause, occurredAt }: Transmission,
+  { effectiveUntil }: StoredDocument,
+): boolean {
+  if (cause === 'request' || effectiveUntil === null) return true
+  return effectiveUntil.getTime() >= occurredAt.getTime() - documents.freshnessToleranceMs
+}
+
+/** What one place lacks, the next may have; where none has it, the most hopeful answer counts. */
+const isLacking: Partial<Record<FailureCode, number>> = {
+  'document-stale': 3,
+  'document-missing': 2,
+  'patient-unknown': 1,
+}
+
+async function findAtPlaces(
   ports: DocumentPorts,
   transmission: Transmission,
   authorization: Authorization,
-  found: FoundDocument,
+  { encounter }: Brought,
   at: Date,
-): Promise<StoredDocument> {
+): Promise<CdaCandidate[]> {
+  const { documents, places } = ports
+  const { cause, occurredAt } = transmission
+  const additionalCodes = cause === 'request' ? undefined : documents.additional.get(cause)
+  let lack: Failed | undefined
+  for (const { name, confidentiality, find } of places) {
+    try {
+      const found = await find(
+        {
+          patient: authorization.patient,
+          aliases: ports.aliases,
+          documentCodes: documents.codes,
+          ...(cause === 'request'
+            ? {}
+            : { freshAfter: new Date(occurredAt.getTime() - documents.freshnessToleranceMs) }),
+          bytesMax: documents.bytesMax,
+          ...(encounter?.server === name ? { encounter: encounter.id } : {}),
+          ...(additionalCodes === undefined ? {} : { additionalCodes }),
+        },
+        at,
+      )
+      const common = { kind: 'cda', confidentiality } as const
+      return [
+        { ...common, role: 'clinical-summary', bytes: found.summary.bytes, source: found.summary.source },
+        ...found.additional.map(({ bytes, source }) => ({
+          ...common,
+          role: 'additional' as const,
+          bytes,
+          source,
+        })),
+      ]
+    } catch (error) {
+      if (!(error instanceof Failed)) throw error
+      const hope = isLacking[error.code]
+      if (hope === undefined) throw error
+      if (lack === undefined || hope > isLacking[lack.code]!) lack = error
+    }
+  }
+  throw (
+    lack ??
+    new Failed(
+      'fhir-refused',
+      'there is nowhere to get documents from: add a server under fhirServers, or a source under documents.sources',
+    )
+  )
+}
+
+/** The same bytes go once: as the clinical summary, where they are that. */
+function withoutRepeats(candidates: readonly Candidate[]): Candidate[] {
+  const seen = new Set<string>()
+  return candidates
+    .toSorted((a, b) => Number(b.role === 'clinical-summary') - Number(a.role === 'clinical-summary'))
+    .filter(({ bytes }) => {
+      const sha256 = createHash('sha256').update(bytes).digest('hex')
+      return !seen.has(sha256) && seen.add(sha256)
+    })
+}
+
+interface Passed {
+  readonly candidate: Candidate
+  readonly header?: PassedHeader
+  readonly mediaType: string
+  readonly fileName: string
+  readonly findings: readonly Finding[]
+}
+
+/** Undefined for a further document that is of no kind that goes along, or older than the event. */
+async function pass(
+  ports: DocumentPorts,
+  { cause, occurredAt }: Transmission,
+  authorization: Authorization,
+  candidate: Candidate,
+  at: Date,
+): Promise<Passed | undefined> {
   const { documents } = ports
-  const gate = await passGate(found.bytes, {
+  if (candidate.kind === 'checked') {
+    if (candidate.bytes.length > documents.bytesMax)
+      throw new Failed('document-refused', `${candidate.source} is larger than ${documents.bytesMax} bytes`)
+    return { candidate, ...candidate }
+  }
+  const isAdditional = candidate.role === 'additional'
+  const gate = await passGate(candidate.bytes, {
     patient: authorization.patient,
     aliases: ports.aliases,
-    documentCodes: documents.codes,
-    ...(transmission.cause === 'request' ? {} : { occurredAt: transmission.occurredAt }),
+    documentCodes: isAdditional
+      ? [...new Set([...documents.codes, ...[...documents.additional.values()].flat()])]
+      : documents.codes,
+    ...(cause === 'request' ? {} : { occurredAt }),
     freshnessToleranceMs: documents.freshnessToleranceMs,
     bytesMax: documents.bytesMax,
     sensitiveData: authorization.sensitiveData,
-    confidentiality: documents.confidentiality,
+    confidentiality: candidate.confidentiality,
     timezone: ports.timezone,
     at,
   })
-  if (!gate.passed)
-    throw new Failed(gate.code, gate.because, { detail: { step: gate.step, source: found.source } })
-  return inTransaction(ports.dataSource, async (query) => {
-    const blob = await writeBlob(query, 'document', [found.bytes], documents.bytesMax, at)
-    const document: StoredDocument = {
-      id: randomUUID(),
-      transmissionId: transmission.id,
-      blobId: blob.id,
-      bytes: blob.bytes,
+  if (gate.passed)
+    return {
+      candidate,
+      header: gate.header,
       mediaType: 'application/xml',
-      fileName: 'clinical-summary.xml',
+      fileName: isAdditional ? (fileNames.get(gate.header.code) ?? 'document.xml') : 'clinical-summary.xml',
+      findings: gate.findings,
     }
-    await insertDocument(
-      query,
-      {
-        ...document,
-        source: found.source,
-        documentCode: gate.header.code,
-        effectiveTime: gate.header.effectiveTime,
-        setId: gate.header.setId ?? null,
-        versionNumber: gate.header.versionNumber ?? null,
-        findings: gate.findings,
-      },
-      at,
+  if (isAdditional && gate.code === 'document-stale') return undefined
+  throw new Failed(
+    gate.code,
+    isAdditional ? `a document that would go along was refused: ${gate.because}` : gate.because,
+    { detail: { step: gate.step, source: candidate.source } },
+  )
+}
+
+const fileNames = new Map([
+  ['18842-5', 'discharge-summary.xml'],
+  ['57133-1', 'referral-note.xml'],
+  ['18761-7', 'transfer-summary.xml'],
+  ['11506-3', 'progress-note.xml'],
+])
+
+function keepDocuments(
+  { dataSource, documents: { bytesMax } }: DocumentPorts,
+  { id: transmissionId }: Transmission,
+  passed: readonly Passed[],
+  at: Date,
+): Promise<StoredDocument[]> {
+  const bytes = passed.reduce((sum, { candidate }) => sum + candidate.bytes.length, 0)
+  if (bytes > bytesMax)
+    throw new Failed(
+      'message-too-large',
+      `the ${passed.length} documents have ${bytes} bytes together, and documents.bytesMax is ${bytesMax}`,
     )
-    return document
+  const taken = new Set<string>()
+  return inTransaction(dataSource, async (query) => {
+    const kept: StoredDocument[] = []
+    for (const { candidate, header, mediaType, fileName, findings } of passed) {
+      const blob = await writeBlob(query, 'document', [candidate.bytes], bytesMax, at)
+      const document: StoredDocument = {
+        id: randomUUID(),
+        transmissionId,
+        role: candidate.role,
+        blobId: blob.id,
+        bytes: blob.bytes,
+        sha256: blob.sha256.toString('hex'),
+        mediaType,
+        fileName: numbered(fileName, taken),
+        code: header?.code ?? null,
+        effectiveTime: header?.effectiveTime ?? null,
+        effectiveUntil: header?.effectiveUntil ?? null,
+        setId: header?.setId ?? null,
+        versionNumber: header?.versionNumber ?? null,
+        fetchedAt: at,
+      }
+      await insertDocument(query, { ...document, source: candidate.source, findings }, at)
+      kept.push(document)
+    }
+    return kept
   })
+}
+
+/** `document.pdf`, `document-2.pdf`. */
+function numbered(fileName: string, taken: Set<string>): string {
+  const dot = fileName.lastIndexOf('.')
+  let name = fileName
+  for (let count = 2; taken.has(name); count++)
+    name = `${fileName.slice(0, dot)}-${count}${fileName.slice(dot)}`
+  taken.add(name)
+  return name
 }

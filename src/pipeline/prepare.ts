@@ -1,10 +1,12 @@
 import type { Authorization } from '../domain/authorization.ts'
 import { Failed } from '../domain/failure.ts'
+import { lastSentTo, type StoredDocument } from '../store/documents.ts'
 import { companionsOf, recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { inTransaction, queryOf } from '../store/query.ts'
 import { attemptFailed } from './attempt-failed.ts'
 import { judgeAgain, lockJudged } from './judge-again.ts'
-import { obtainDocument, type DocumentPorts } from './obtain-document.ts'
+import { compareVersions } from '../documents/versions.ts'
+import { obtainDocuments, type DocumentPorts } from './obtain-document.ts'
 import { trustedRecipients, type RecipientPorts, type Recipients } from './recipients.ts'
 import { sealMessage, type SealPorts } from './seal-message.ts'
 
@@ -18,7 +20,7 @@ export interface PreparePorts extends DocumentPorts, RecipientPorts, SealPorts {
 }
 
 /**
- * waiting → sealed: the document is fetched and passes the gate, the recipient’s certificates are found and trusted, the
+ * waiting → sealed: the documents are fetched and pass the gate, new to the destination, the recipient’s certificates are found and trusted, the
  * message is built, signed and encrypted, and its bytes are stored. Whatever goes wrong is written down with its reason.
  */
 export async function prepare(ports: PreparePorts, transmissionId: string): Promise<void> {
@@ -27,11 +29,11 @@ export async function prepare(ports: PreparePorts, transmissionId: string): Prom
   const party = [first, ...(ports.envelope === 'shared' ? await startCompanions(ports, first) : [])]
   const { authorization } = first
   await noteFailure(ports, party, async () => {
-    const document = await obtainDocument(ports, first.transmission, authorization)
-    const ready = await withRecipients(ports, party)
+    const documents = await obtainDocuments(ports, first.transmission, authorization)
+    const ready = await withRecipients(ports, await forWhomTheyAreNew(ports, party, documents))
     if (ready.length === 0) return
     const destinations = party.map(({ transmission }) => transmission.destination)
-    await noteFailure(ports, ready, () => sealMessage(ports, ready, authorization, document, destinations))
+    await noteFailure(ports, ready, () => sealMessage(ports, ready, authorization, documents, destinations))
   })
 }
 
@@ -71,6 +73,44 @@ async function startCompanions(ports: PreparePorts, { transmission }: Started): 
     if (companion !== undefined) started.push(companion)
   }
   return started
+}
+
+/**
+ * Nobody gets the same twice, or something older than she has; who asked for a push just now gets what there is.
+ */
+async function forWhomTheyAreNew(
+  ports: PreparePorts,
+  party: readonly Started[],
+  documents: readonly StoredDocument[],
+): Promise<Started[]> {
+  const ready: Started[] = []
+  for (const member of party)
+    await noteFailure(ports, [member], async () => {
+      await checkNewness(ports, member, documents)
+      ready.push(member)
+    })
+  return ready
+}
+
+async function checkNewness(
+  { dataSource }: PreparePorts,
+  { transmission: { cause, authorizationId, destination } }: Started,
+  documents: readonly StoredDocument[],
+): Promise<void> {
+  if (cause === 'request') return
+  const last = await lastSentTo(queryOf(dataSource), authorizationId, destination)
+  const [summary] = documents
+  const [lastSummary] = last?.documents ?? []
+  if (last === undefined || lastSummary === undefined) return
+  const sent = `transmission ${last.transmissionId} of ${last.sentAt.toISOString()}`
+  if (documents.every(({ sha256 }) => last.documents.some((one) => one.sha256 === sha256)))
+    throw new Failed('document-unchanged', `the document is, byte by byte, that of ${sent}`)
+  const version = compareVersions(summary!, lastSummary)
+  // Two events at once: what was sent meanwhile is newer, and so says all that this one would.
+  if (version.verdict === 'older' && summary!.fetchedAt < last.sentAt)
+    throw new Failed('document-unchanged', `a newer document went there meanwhile: that of ${sent}`)
+  if (version.verdict === 'older')
+    throw new Failed('document-refused', `the document is older than that of ${sent}: ${version.because}`)
 }
 
 /** Asked for all at once; who has no trusted certificate fails alone and holds up nobody else. */

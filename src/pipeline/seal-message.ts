@@ -7,7 +7,8 @@ import { schedule } from '../jobs/schedule.ts'
 import type { Algorithms } from '../seal/algorithms.ts'
 import type { Sealer } from '../seal/seal.ts'
 import { deleteBlob, readBlob, writeBlob, type StoredBlob } from '../store/blobs.ts'
-import { documentFor, insertSealed, type StoredDocument } from '../store/deliveries.ts'
+import { insertSealed } from '../store/deliveries.ts'
+import { documentsFor, type StoredDocument } from '../store/documents.ts'
 import { inTransaction, queryOf, type Query } from '../store/query.ts'
 import { recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { judgeAgain, lockJudged } from './judge-again.ts'
@@ -35,6 +36,7 @@ export interface Ready {
  * Nobody is named who was refused meanwhile: each is judged again before the bytes are theirs.
  *
  * @param ready their addresses must agree in the content cipher: there is one for the whole message
+ * @param documents the clinical summary first
  * @param destinations everybody the message was meant for, also those it is not encrypted to
  * @throws Failed signing-key-missing, and what sealing fails with
  */
@@ -42,7 +44,7 @@ export async function sealMessage(
   ports: SealPorts,
   ready: readonly Ready[],
   authorization: Authorization,
-  document: StoredDocument,
+  documents: readonly StoredDocument[],
   destinations: readonly string[],
 ): Promise<void> {
   const { dataHolder, sealer } = ports
@@ -67,14 +69,12 @@ export async function sealMessage(
       patientName,
       recurring: authorization.frequency.type !== 'once',
       asksForDelivery: ready.some(({ transmission }) => transmission.deliveryRequested),
-      documents: [
-        {
-          fileName: document.fileName,
-          mediaType: document.mediaType,
-          bytes: document.bytes,
-          chunks: () => readBlob(queryOf(ports.dataSource), document.blobId),
-        },
-      ],
+      documents: documents.map(({ fileName, mediaType, bytes, blobId }) => ({
+        fileName,
+        mediaType,
+        bytes,
+        chunks: () => readBlob(queryOf(ports.dataSource), blobId),
+      })),
       recipients: ready.flatMap(({ transmission: { destination }, recipients }) => {
         const { keyTransport } = ports.algorithmsFor(destination)
         return recipients.certificates.map(({ der }) => ({ certificate: der, keyTransport }))
@@ -93,7 +93,7 @@ export async function sealMessage(
     // Always in the same order: two that lock the same ones wait for each other, and not in a circle.
     for (const one of ready.toSorted((a, b) => (a.transmission.id < b.transmission.id ? -1 : 1)))
       isSomebodys =
-        (await assign(ports, query, one, { blob, messageId, signerFingerprints, document })) || isSomebodys
+        (await assign(ports, query, one, { blob, messageId, signerFingerprints, documents })) || isSomebodys
     if (!isSomebodys) await deleteBlob(query, blob.id)
   })
 }
@@ -107,12 +107,12 @@ async function assign(
     blob,
     messageId,
     signerFingerprints,
-    document,
+    documents,
   }: {
     readonly blob: StoredBlob
     readonly messageId: string
     readonly signerFingerprints: readonly string[]
-    readonly document: StoredDocument
+    readonly documents: readonly StoredDocument[]
   },
 ): Promise<boolean> {
   const at = ports.now()
@@ -137,7 +137,7 @@ async function assign(
     attempts: 0,
     firstAttemptAt: null,
     messageId,
-    documentId: await documentFor(query, document, transmissionId),
+    documentId: await documentsFor(query, documents, transmissionId),
     trace: recipients.trace,
     authorizationVersion: locked.authorization.version,
     detail: {

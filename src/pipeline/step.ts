@@ -45,6 +45,7 @@ export async function step(ports: StepPorts, transmissionId: string): Promise<Tr
       case 'failed':
       case 'withdrawn':
       case 'cancelled':
+      case 'skipped':
       case undefined:
         return undefined
     }

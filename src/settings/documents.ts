@@ -1,5 +1,6 @@
 import type { RetryPlan } from '../domain/failure.ts'
 import { documentBytesMax } from '../domain/limits.ts'
+import { triggerKinds, type TriggerKind } from '../domain/trigger-event.ts'
 import { readRetry } from './exchange.ts'
 import { optional, type Section } from './section.ts'
 
@@ -30,10 +31,24 @@ export interface ConfidentialitySetting {
   readonly unknown: 'hold' | 'send'
 }
 
+export type DocumentSourceSetting =
+  | {
+      readonly type: 'folder'
+      /** As written, for people. */
+      readonly name: string
+      readonly directory: string
+      readonly confidentiality: ConfidentialitySetting
+    }
+  | { readonly type: 'server'; readonly server: string; readonly confidentiality: ConfidentialitySetting }
+
 export interface DocumentSettings {
-  /** Name under fhirServers; the only one where just one is configured. */
-  readonly server?: string
   readonly codes: readonly string[]
+  /** LOINC codes of what goes along with the summary, by trigger. */
+  readonly additional: ReadonlyMap<TriggerKind, readonly string[]>
+  /** Where documents come from, asked in this order. */
+  readonly sources: readonly DocumentSourceSetting[]
+  /** By channel: what its messages say of the documents they bring. */
+  readonly channelConfidentiality: ReadonlyMap<string, ConfidentialitySetting>
   readonly bytesMax: number
   readonly freshnessToleranceMs: number
   readonly retry: RetryPlan
@@ -128,26 +143,40 @@ const summaryCodes = [
   '18776-5',
 ]
 
-export function readDocuments(root: Section, servers: readonly FhirServerSetting[]): DocumentSettings {
+/**
+ * What goes along with the clinical summary (Blue Button+ transmit §F): a transition of care summary, an ambulatory or an
+ * inpatient one. Where there is none, the summary alone is what is meant.
+ */
+const additionalCodes: readonly (readonly [TriggerKind, readonly string[]])[] = [
+  ['transition', ['57133-1', '18761-7']],
+  ['end-of-encounter', ['11506-3']],
+  ['discharge', ['18842-5']],
+]
+
+/** @param path makes a path of the file absolute */
+export function readDocuments(
+  root: Section,
+  servers: readonly FhirServerSetting[],
+  path: (text: string) => string,
+): DocumentSettings {
   const section = root.section('documents', [
     'server',
+    'sources',
     'codes',
+    'additional',
     'bytesMax',
     'freshness',
     'retry',
     'confidentiality',
   ])
-  const server = section?.text('server') ?? (servers.length === 1 ? servers[0]!.name : undefined)
-  if (server !== undefined && !servers.some(({ name }) => name === server))
-    section?.problem(
-      'server',
-      `“${server}” is not under fhirServers`,
-      `name one of: ${servers.map(({ name }) => name).join(', ') || '(none configured)'}`,
-    )
+  const usual = readConfidentiality(section, { restricted: 'hold', missing: 'send', unknown: 'hold' })
+  const { sources, channelConfidentiality } = readSources(section, servers, usual, path)
   const codes = section?.texts('codes') ?? []
   return {
-    ...optional('server', server),
+    sources,
+    channelConfidentiality,
     codes: codes.length > 0 ? codes : summaryCodes,
+    additional: readAdditional(section),
     bytesMax: section?.integer('bytesMax', 1024, documentBytesMax) ?? documentBytesMax,
     freshnessToleranceMs: section?.duration('freshness') ?? 24 * 3_600_000,
     retry: readRetry(section, {
@@ -156,8 +185,61 @@ export function readDocuments(root: Section, servers: readonly FhirServerSetting
       delayMsMax: 30 * 60_000,
       deadlineMs: 72 * 3_600_000,
     }),
-    confidentiality: readConfidentiality(section, { restricted: 'hold', missing: 'send', unknown: 'hold' }),
+    confidentiality: usual,
   }
+}
+
+/** Those that are listed, in their order; `server`, or the only one there is, is asked where none is listed. */
+function readSources(
+  section: Section | undefined,
+  servers: readonly FhirServerSetting[],
+  usual: ConfidentialitySetting,
+  path: (text: string) => string,
+): Pick<DocumentSettings, 'sources' | 'channelConfidentiality'> {
+  const sources: DocumentSourceSetting[] = []
+  const channelConfidentiality = new Map<string, ConfidentialitySetting>()
+  for (const entry of section?.list('sources', ['server', 'directory', 'channel', 'confidentiality']) ?? []) {
+    const [server, directory, channel] = ['server', 'directory', 'channel'].map((key) => entry.text(key))
+    const confidentiality = readConfidentiality(entry, usual)
+    if ([server, directory, channel].filter((one) => one !== undefined).length !== 1)
+      entry.problem(
+        'server',
+        'is not the only thing that says where documents come from',
+        'write one of server (a name under fhirServers), directory, channel',
+      )
+    else if (channel !== undefined) channelConfidentiality.set(channel, confidentiality)
+    else if (directory !== undefined)
+      sources.push({ type: 'folder', name: directory, directory: path(directory), confidentiality })
+    else {
+      checkServer(entry, server!, servers)
+      sources.push({ type: 'server', server: server!, confidentiality })
+    }
+  }
+  const named = section?.text('server')
+  if (section !== undefined && named !== undefined) checkServer(section, named, servers)
+  const only = named ?? (servers.length === 1 ? servers[0]!.name : undefined)
+  if (only !== undefined && !sources.some(({ type }) => type === 'server'))
+    sources.push({ type: 'server', server: only, confidentiality: usual })
+  return { sources, channelConfidentiality }
+}
+
+function checkServer(section: Section, server: string, servers: readonly FhirServerSetting[]): void {
+  if (!servers.some(({ name }) => name === server))
+    section.problem(
+      'server',
+      `“${server}” is not under fhirServers`,
+      `name one of: ${servers.map(({ name }) => name).join(', ') || '(none configured)'}`,
+    )
+}
+
+function readAdditional(section: Section | undefined): ReadonlyMap<TriggerKind, readonly string[]> {
+  const additional = new Map<TriggerKind, readonly string[]>(additionalCodes)
+  const own = section?.section('additional', triggerKinds)
+  for (const kind of triggerKinds) {
+    const codes = own?.texts(kind) ?? []
+    if (own?.has(kind) === true) additional.set(kind, codes)
+  }
+  return additional
 }
 
 function readConfidentiality(

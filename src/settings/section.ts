@@ -44,6 +44,11 @@ export class Section {
     return this.file.line(this.map)
   }
 
+  /** Whether the key is written, if only with an empty list. */
+  has(key: string): boolean {
+    return this.node(key) !== undefined
+  }
+
   problem(key: string, what: string, remedy: string): void {
     const node = this.node(key) ?? this.map
     this.file.problem(offsetOf(node), `${this.label(key)} ${what}`, remedy)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createHash } from 'node:crypto'
 import { fhirServer } from '../../src/documents/fhir-server.ts'
-import { findDocument, type WantedDocument } from '../../src/documents/find-document.ts'
+import { findDocuments, type WantedDocument } from '../../src/documents/find-document.ts'
 import { aSetting, bundle, json, startAnswering, type AnsweringServer } from './answering-server.ts'
 
 const ashby = 'urn:oid:2.16.840.1.113883.19.5'
@@ -57,7 +57,7 @@ async function find(changes: Partial<WantedDocument> = {}): Promise<string> {
     bytesMax: 1000,
     ...changes,
   }
-  return (await findDocument(server, wanted, new Date())).bytes.toString()
+  return (await findDocuments(server, wanted, new Date())).summary.bytes.toString()
 }
 
 test('the newest is chosen, whatever order the server lists them in', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, expect, test } from '@jest/globals'
 import { randomBytes } from 'node:crypto'
 import { fhirServer } from '../../src/documents/fhir-server.ts'
-import { findDocument, type WantedDocument } from '../../src/documents/find-document.ts'
+import { findDocuments, type WantedDocument } from '../../src/documents/find-document.ts'
 import type { Identifier } from '../../src/domain/patient.ts'
 import type { Person } from '../neighbours/ccd.ts'
 import { serveFhir } from '../neighbours/fhir-server.ts'
@@ -59,7 +59,7 @@ function wanted(
 function find(want: WantedDocument = wanted(), attachmentOrigins: string[] = []) {
   const base = `http://127.0.0.1:${clinic.port}/fhir`
   const server = fhirServer(aSetting(base, { attachmentOrigins }), { pause: () => Promise.resolve() })
-  return findDocument(server, want, at)
+  return findDocuments(server, want, at).then(({ summary }) => summary)
 }
 
 const put = (about: {

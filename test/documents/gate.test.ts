@@ -9,6 +9,7 @@ test('a fitting C-CDA passes, with what is kept about it', async () => {
     header: {
       code: '34133-9',
       effectiveTime: madeAt,
+      effectiveUntil: expect.any(Date),
       setId: expect.stringMatching(/^[0-9a-f-]{36}$/),
       versionNumber: '1',
     },

@@ -13,6 +13,8 @@ const classes: Record<FailureCode, ReturnType<typeof failureOf>['class']> = {
   'document-stale': 'transient',
   'document-overdue': 'held',
   'document-refused': 'held',
+  'document-unchanged': 'skipped',
+  'document-forgotten': 'held',
   'document-identity': 'held',
   'patient-unknown': 'held',
   'fhir-unavailable': 'transient',

@@ -14,6 +14,7 @@ import {
 const codes = [
   'document-missing',
   'document-refused',
+  'document-unchanged',
   'edge-deferred',
   'edge-refused',
   'edge-lost-after-data',
@@ -97,9 +98,9 @@ test('every state can be reached', () => {
   expect(new Set(standings.map(({ state }) => state))).toEqual(new Set(transmissionStates))
 })
 
-test('delivered, withdrawn and cancelled are the end, whatever happens', () => {
+test('delivered, withdrawn, cancelled and skipped are the end, whatever happens', () => {
   for (const standing of standings.filter(({ state }) =>
-    ['delivered', 'withdrawn', 'cancelled'].includes(state),
+    ['delivered', 'withdrawn', 'cancelled', 'skipped'].includes(state),
   ))
     for (const occurrence of occurrences)
       expect([standing, occurrence, advance(standing, occurrence).outcome]).not.toContain('moved')
@@ -132,7 +133,7 @@ test('without an operator no story leads from an end back to sending', () => {
       for (const occurrence of happened.filter(({ what }) => what !== 'retried')) {
         const next = advance(standing, occurrence)
         if (next.outcome !== 'moved') continue
-        if (['delivered', 'failed', 'withdrawn', 'cancelled'].includes(standing.state))
+        if (['delivered', 'failed', 'withdrawn', 'cancelled', 'skipped'].includes(standing.state))
           expect(sending).not.toContain(next.to.state)
         standing = next.to
       }
@@ -258,7 +259,7 @@ test('final is where nothing further is awaited', () => {
   for (const standing of standings)
     expect([standing, isFinal(standing)]).toEqual([
       standing,
-      ['delivered', 'failed', 'withdrawn', 'cancelled'].includes(standing.state) ||
+      ['delivered', 'failed', 'withdrawn', 'cancelled', 'skipped'].includes(standing.state) ||
         (standing.state === 'processed' && !standing.deliveryRequested),
     ])
 })
@@ -270,7 +271,9 @@ test('a failed attempt is repeated, held or given up as the failure table says',
         const next = advance({ ...start, state }, { what: 'attempt-failed', code, willRetry })
         const kind = failureOf(code).class
         if (kind === 'ambiguous' && state !== 'sealed') continue
-        const expected = kind === 'held' ? 'held' : willRetry && kind !== 'permanent' ? state : 'failed'
+        const expected =
+          kind === 'held' || kind === 'skipped' ? kind : willRetry && kind !== 'permanent' ? state : 'failed'
+        if (kind === 'skipped' && state === 'sealed') continue
         expect([state, code, willRetry, next]).toMatchObject([
           state,
           code,

@@ -91,7 +91,7 @@ fhirServers:
     { domain: 'direct.somephr.example', url: 'smtp://127.0.0.1:2626', starttls: 'required' },
   ])
   expect(settings.fhirServers).toMatchObject([{ auth: { type: 'smart-backend', key: 'the key' } }])
-  expect(settings.documents.server).toBe('clinic-r4')
+  expect(settings.documents.sources).toMatchObject([{ type: 'server', server: 'clinic-r4' }])
 })
 
 test('anchors and bundles may be for one direction, one domain, certain policies', () => {

@@ -3,14 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { readBlob, writeBlob } from '../../src/store/blobs.ts'
 import {
   closeAttempt,
-  documentOf,
   forgetSealed,
-  insertDocument,
   insertSealed,
   openAttempt,
   readAttempts,
   sealedOf,
 } from '../../src/store/deliveries.ts'
+import { documentsOf, insertDocument } from '../../src/store/documents.ts'
 import { inTransaction, queryOf, type Query } from '../../src/store/query.ts'
 import { dropPast } from '../../src/store/retention.ts'
 import { readDocuments } from '../../src/store/views.ts'
@@ -44,8 +43,10 @@ async function aSealed() {
     mediaType: 'application/xml',
     fileName: 'clinical-summary.xml',
     source: 'fhir Binary/1',
-    documentCode: '34133-9',
+    role: 'clinical-summary' as const,
+    code: '34133-9',
     effectiveTime: noon,
+    effectiveUntil: noon,
     setId: null,
     versionNumber: null,
     findings: [{ step: 'freshness' }],
@@ -72,7 +73,7 @@ async function read(blobId: string): Promise<string> {
 
 test('what is sent is found again: the document that passed, the bytes that were sealed, once', async () => {
   const { id, document, sealed, message } = await aSealed()
-  expect(await documentOf(query, id)).toMatchObject({
+  expect((await documentsOf(query, id))[0]).toMatchObject({
     blobId: document.id,
     bytes: 19,
     fileName: 'clinical-summary.xml',
@@ -156,10 +157,13 @@ test('past its retention what ended loses its bytes and keeps its facts; what ha
   expect(await readDocuments(query, past.id)).toMatchObject([
     { sha256: past.document.sha256.toString('hex') },
   ])
-  expect([await documentOf(query, past.id), await sealedOf(query, past.id)]).toEqual([undefined, undefined])
+  expect([(await documentsOf(query, past.id))[0], await sealedOf(query, past.id)]).toEqual([
+    undefined,
+    undefined,
+  ])
   for (const kept of [recent, open]) {
     expect(await read(kept.sealed.id)).toBe('ciphertext')
-    expect(await documentOf(query, kept.id)).toBeDefined()
+    expect(await documentsOf(query, kept.id)).toHaveLength(1)
   }
   expect(await query('SELECT because FROM fragment')).toEqual([{ because: 'new' }])
   const [left] = await query(
