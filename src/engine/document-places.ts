@@ -18,8 +18,6 @@ export function documentPlaces(
     const setting = fhirServers.find(({ name }) => name === source.server)
     if (setting === undefined) return []
     const server = fhirServer(setting, { signal })
-    return [
-      { name: setting.name, confidentiality, find: (wanted, at) => findDocuments(server, wanted, at) },
-    ]
+    return [{ name: setting.name, confidentiality, find: (wanted, at) => findDocuments(server, wanted, at) }]
   })
 }
