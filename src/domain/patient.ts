@@ -44,8 +44,19 @@ const weakTypes = new Set([
   'WP',
 ])
 
-/** US social security numbers, in the spellings seen in HL7v2, FHIR and C-CDA. */
-const weakSystems = new Set(['urn:oid:2.16.840.1.113883.4.1', 'http://hl7.org/fhir/sid/us-ssn', 'SSA', 'SSN'])
+/**
+ * US social security numbers, in the spellings seen in HL7v2, FHIR and C-CDA; and the numbers of providers (NPI), which ONC’s
+ * own samples give as `1` for every patient.
+ */
+const weakSystems = new Set([
+  'urn:oid:2.16.840.1.113883.4.1',
+  'http://hl7.org/fhir/sid/us-ssn',
+  'SSA',
+  'SSN',
+  'urn:oid:2.16.840.1.113883.4.6',
+  'http://hl7.org/fhir/sid/us-npi',
+  'NPI',
+])
 
 /** Values that stand for “we have none”; 28 of 401 certified C-CDAs carry one. */
 const emptyValues = new Set(['', '""', 'UNK', 'UNKNOWN', 'NONE', 'NULL', 'N/A', 'NI'])

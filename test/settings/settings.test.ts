@@ -276,3 +276,47 @@ test('the authority of an own mail server is read with the settings, or named wi
     { where: expect.stringContaining(':3:'), what: expect.stringContaining('no certificate') },
   ])
 })
+
+test('documents come from several places, each with what it means by its labels', () => {
+  const { documents } = valid(`fhirServers:
+  clinic: { baseUrl: https://fhir.example/r4 }
+documents:
+  confidentiality: { missing: hold }
+  sources:
+    - { directory: ./archive, confidentiality: { restricted: send } }
+    - { server: clinic }
+    - { channel: documents, confidentiality: { unknown: send } }
+  additional: { discharge: [], new-results: ['11502-2'] }
+`)
+  const usual = { restricted: 'hold', missing: 'hold', unknown: 'hold' }
+  expect(documents.sources).toMatchObject([
+    { type: 'folder', name: './archive', confidentiality: { ...usual, restricted: 'send' } },
+    { type: 'server', server: 'clinic', confidentiality: usual },
+  ])
+  expect(documents.channelConfidentiality.get('documents')).toEqual({ ...usual, unknown: 'send' })
+  expect(documents.additional.get('discharge')).toEqual([])
+  expect(documents.additional.get('new-results')).toEqual(['11502-2'])
+  expect(documents.additional.get('transition')).toEqual(['57133-1', '18761-7'])
+})
+
+test('the only server there is stands for all sources that are not written', () => {
+  const { documents } = valid('fhirServers:\n  clinic: { baseUrl: https://fhir.example/r4 }\n')
+  expect(documents.sources).toMatchObject([{ server: 'clinic', confidentiality: { missing: 'send' } }])
+  expect(valid('').documents.sources).toEqual([])
+})
+
+test('a source that is two things, or a server nobody knows, is told with its place', () => {
+  expect(
+    problemsOf(`documents:
+  sources:
+    - { server: clinic, directory: ./archive }
+    - { server: clinic }
+    - { confidentiality: { restricted: never } }
+`),
+  ).toMatchObject([
+    expect.stringContaining('is not the only thing'),
+    expect.stringContaining('“clinic” is not under fhirServers'),
+    expect.stringContaining('restricted is “never”'),
+    expect.stringContaining('is not the only thing'),
+  ])
+})
