@@ -81,6 +81,10 @@ export const channelSchema: JsonSchema = {
                 maximum: frameBytesMax,
                 description: `a size in bytes, 1024 to ${frameBytesMax}`,
               },
+              release: {
+                enum: [1, 2],
+                description: 'of MLLP; 2: every frame is answered by a commit block (0x06 or 0x15) first',
+              },
               ack: { $ref: '#/$defs/ack' },
             },
             ['type', 'listen'],

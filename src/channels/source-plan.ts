@@ -126,6 +126,7 @@ function readMllp(desk: Desk, source: Values, surroundings: Surroundings): Sourc
     ...(cert && key && { tls: { cert, key, ...(clientCa && { clientCa }), clientAuth } }),
     ...(encoding !== undefined && { encoding }),
     maxMessageBytes: (source['maxMessageBytes'] ?? frameBytesMax) as number,
+    release: (source['release'] ?? 1) as 1,
     ack: {
       mode: 'auto',
       after: 'stored',

@@ -64,6 +64,8 @@ export interface MllpSource {
   /** The character set of messages with an empty MSH-18, by its name in HL7 table 0211; else UTF-8, then windows-1252. */
   readonly encoding?: string
   readonly maxMessageBytes: number
+  /** Of MLLP. In release 2 each frame is answered by a commit block, whatever the message itself asks for. */
+  readonly release: 1 | 2
   readonly ack: AckPlan
 }
 

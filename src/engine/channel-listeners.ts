@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { ChannelView } from '../api/channels.ts'
 import type { ChannelPlan, MllpSource, SecretReference } from '../domain/channel.ts'
 import { makeControlIds } from '../intake/control-ids.ts'
+import { withCommitBlocks } from '../intake/mllp-commit.ts'
 import { listenMllp, type MllpListener, type MllpTls } from '../intake/mllp-listener.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
@@ -81,6 +82,8 @@ function listen(
     log,
   })
   const channel = plan.name
+  const { frame: receiveFrame, fragment: receiveFragment } =
+    source.release === 2 ? withCommitBlocks(receive) : receive
   return listenMllp({
     host: source.listen.host,
     port: source.listen.port,
@@ -88,7 +91,7 @@ function listen(
     limits: { frameBytesMax: source.maxMessageBytes },
     receive: async (frame, peer) => {
       const stop = metrics.ackSeconds.startTimer({ channel })
-      const receipt = await receive.frame(frame, peer)
+      const receipt = await receiveFrame(frame, peer)
       stop()
       metrics.received.inc({
         channel,
@@ -96,7 +99,7 @@ function listen(
       })
       return receipt
     },
-    onFragment: (fragment, peer) => receive.fragment(fragment, peer),
+    onFragment: receiveFragment,
     log,
   })
 }

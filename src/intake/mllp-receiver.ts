@@ -21,6 +21,8 @@ export interface Fragment {
 export interface Receipt {
   /** What goes back, without the frame around it; nothing where the sender wants nothing or nobody could read it. */
   readonly reply?: Buffer
+  /** Set where the reply says that nothing is stored, and that the same bytes may come again. */
+  readonly isNotStored?: true
   /** Set where nothing is stored and the sender asked for no answer to that: losing the connection tells it. */
   readonly isLost?: true
   /** Set where the content was no HL7 at all. */

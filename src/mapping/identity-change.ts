@@ -6,10 +6,18 @@ import { assignerAt, type Input } from './input.ts'
 
 /** Merges of patients, and changes of a patient’s identifier: the old one “would never be referenced in future”. */
 const merges = new Set(['A18', 'A30', 'A34', 'A36', 'A39', 'A40', 'A46', 'A47', 'A49', 'A51'])
+/** Numbers of accounts and visits that are given up: where the old one stands in MRG, and the new one. */
+const renumberings = new Map([
+  ['A41', { old: 3, now: 'PID-18.1' }],
+  ['A42', { old: 5, now: 'PV1-19.1' }],
+  ['A49', { old: 3, now: 'PID-18.1' }],
+  ['A50', { old: 5, now: 'PV1-19.1' }],
+  ['A51', { old: 6, now: 'PV1-50.1' }],
+])
 const moves = new Set(['A43', 'A44', 'A45'])
 const links = new Set(['A24', 'A37'])
 
-const inHeader = /^[^\r\n]{0,400}ADT[^\r\n]{1,4}(A18|A24|A29|A3[0-9]|A4[0-9]|A51)/
+const inHeader = /^[^\r\n]{0,400}ADT[^\r\n]{1,4}(A18|A24|A29|A3[0-9]|A4[0-9]|A5[01])/
 const headerOctets = 500
 
 /** A first look, without reading the message: most are no such message. */
@@ -31,12 +39,22 @@ export function identityChangesIn(input: Input): readonly IdentityChange[] | und
     const record = identifiersIn(message.segment('PID'), 3, input)
     return record.length === 0 ? undefined : [{ type: 'delete', record }]
   }
-  if (!merges.has(event) && !moves.has(event)) return undefined
+  const renumbering = renumberings.get(event)
+  if (!merges.has(event) && !moves.has(event) && renumbering === undefined) return undefined
   const changes = groupsOf(message).flatMap(({ pid, mrg }): IdentityChange[] => {
     const from = identifiersIn(mrg, 1, input)
-    if (from.length === 0) return []
-    if (merges.has(event)) return [{ type: 'merge', from, into: identifiersIn(pid, 3, input) }]
-    return [{ type: 'move', from, visits: visitsOf(event, message, mrg) }]
+    if (moves.has(event)) {
+      const visits = visitsOf(event, message, mrg)
+      return from.length === 0 && visits.length === 0 ? [] : [{ type: 'move', from, visits }]
+    }
+    const old = renumbering && mrg.value(renumbering.old)?.trim()
+    const into = renumbering && message.first(renumbering.now)?.trim()
+    return [
+      ...(merges.has(event) && from.length > 0
+        ? [{ type: 'merge' as const, from, into: identifiersIn(pid, 3, input) }]
+        : []),
+      ...(old && into && old !== into ? [{ type: 'renumber' as const, from: old, into }] : []),
+    ]
   })
   return changes.length === 0 ? undefined : changes
 }

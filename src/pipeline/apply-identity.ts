@@ -6,10 +6,12 @@ import { isSamePerson } from '../matching/match.ts'
 import { appendAudit, type AuditEntry } from '../store/audit.ts'
 import { addIdentifiers, lockAuthorizationsOf } from '../store/authorizations.ts'
 import type { Query } from '../store/query.ts'
-import { storyKey, unsentOf } from '../store/stories.ts'
+import { holdStories, storyKey, unsentOf } from '../store/stories.ts'
+import { unsentAbout } from '../store/visit-numbers.ts'
 import { lockTransmission, recordOccurrence } from '../store/transmissions.ts'
 import type { DecidePorts } from './decide.ts'
 import { engineEntry } from './engine-entry.ts'
+import { renumber } from './renumber-visit.ts'
 
 export interface IdentityMessage {
   readonly id: string
@@ -41,6 +43,16 @@ export async function applyIdentity(
       case 'move': {
         const keys = change.visits.map((visit) => storyKey(blindKey, message.scope, `encounter ${visit}`))
         told.push(await move(query, message, strong(change.from, aliases), keys, at))
+        break
+      }
+      case 'renumber': {
+        const [from, into] = [change.from, change.into].map((visit) =>
+          storyKey(blindKey, message.scope, `encounter ${visit}`),
+        )
+        const joined = await renumber(query, from!, into!, at)
+        told.push(
+          `a visit goes by another number${joined === 0 ? '' : `, ${counted(joined, 'transmission')} joined`}`,
+        )
         break
       }
       case 'delete': {
@@ -133,6 +145,10 @@ async function move(
 ): Promise<string> {
   const because =
     'the source moved this visit to another patient: withdraw it, and replay its message where the other one asked for it'
+  await holdStories(query, visits, [])
+  // Without the number of the patient it was taken from, the visit alone says whose transmissions they are.
+  if (from.length === 0)
+    return `a move, ${counted(await hold(query, message, await unsentAbout(query, visits), 'visit-moved', because, at), 'transmission')} held`
   let held = 0
   for (const { id } of await lockAuthorizationsOf(query, from)) {
     // Identifiers that move say nothing about which visits were meant: then all of them wait.

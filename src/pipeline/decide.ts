@@ -18,7 +18,8 @@ import {
 import { candidatesFor } from '../store/matching.ts'
 import { inTransaction, type Query } from '../store/query.ts'
 import { applyIdentity, type IdentityMessage } from './apply-identity.ts'
-import { tellStories, type Told } from './tell-stories.ts'
+import type { Told } from './place-stories.ts'
+import { tellStories } from './tell-stories.ts'
 
 export interface DecidePorts {
   readonly dataSource: DataSource

@@ -100,7 +100,7 @@ async function receiveMessage(
   if (isRowAtFault(failure))
     return refuseWhole(bytes, 'the database refused the message because of its content', peer, ports)
   const reply = acknowledge(header, { outcome: 'not-stored' }, acknowledger)
-  return reply === undefined ? { isLost: true } : { reply }
+  return reply === undefined ? { isLost: true } : { reply, isNotStored: true }
 }
 
 /**
@@ -123,7 +123,7 @@ async function refuseWhole(
       : refusedFor(reading.defect)
   const reception: Reception = isKept ? refused : { outcome: 'not-stored' }
   const reply = acknowledge(reading.header, reception, acknowledgerAt(at, ports))
-  if (reply !== undefined) return { reply }
+  if (reply !== undefined) return isKept ? { reply } : { reply, isNotStored: true }
   return isKept ? {} : { isLost: true }
 }
 
@@ -138,6 +138,7 @@ function together(receipts: readonly Receipt[]): Receipt {
   return {
     ...(replies.length === 0 ? {} : { reply: Buffer.concat(joined) }),
     ...(receipts.some(({ isLost }) => isLost) ? { isLost: true } : {}),
+    ...(receipts.some(({ isNotStored }) => isNotStored) ? { isNotStored: true } : {}),
   }
 }
 

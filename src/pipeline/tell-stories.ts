@@ -1,41 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import type { ChannelPlan } from '../domain/channel.ts'
-import { cancelToleranceMs, happensOnce, kindsLike, storyOf } from '../domain/story.ts'
-import type { TriggerEvent } from '../domain/trigger-event.ts'
+import { cancelToleranceMs, happensOnce } from '../domain/story.ts'
 import type { Job } from '../jobs/schedule.ts'
 import { strongKeys, type MatchResult } from '../matching/match.ts'
 import type { AuditEntry } from '../store/audit.ts'
-import {
-  insertEvents,
-  insertVerdicts,
-  patientKey,
-  type NewEvent,
-  type Undecided,
-} from '../store/decisions.ts'
+import { insertEvents, insertVerdicts, patientKey, type NewEvent } from '../store/decisions.ts'
 import type { Query } from '../store/query.ts'
 import {
   extendTransmission,
   holdStories,
   joinEvents,
   standingOf,
-  storyKey,
   takenBackBefore,
   type StoryStanding,
-  type ToldEvent,
   type Wanted,
 } from '../store/stories.ts'
 import { insertTransmissions, type NewTransmission } from '../store/transmissions.ts'
 import type { DecidePorts } from './decide.ts'
 import { engineEntry } from './engine-entry.ts'
+import { keysIn, place, underCurrentNumbers, type Placed, type Told } from './place-stories.ts'
 import { settleDoubt, takeBack } from './take-back.ts'
-
-/** A trigger event with what matching said about it. */
-export interface Told {
-  readonly message: Undecided
-  readonly plan: ChannelPlan | undefined
-  readonly event: TriggerEvent
-  readonly result: MatchResult
-}
 
 export interface Telling {
   readonly jobs: readonly Job[]
@@ -59,10 +42,13 @@ export async function tellStories(
   told: readonly Told[],
   at: Date,
 ): Promise<Telling> {
-  const placed = told.map((one) => place(ports, one))
+  const named = told.map((one) => place(ports, one))
+  await holdStories(query, named.flatMap(keysIn), [])
+  // While the story of a number is held, nobody gives the number up.
+  const placed = await underCurrentNumbers(query, named)
   await holdStories(
     query,
-    placed.flatMap(({ keys }) => [keys.encounterKey, keys.subjectKey].filter((key) => key !== null)),
+    placed.flatMap(keysIn),
     placed.flatMap(({ keys, one: { result } }) =>
       keys.storyKey === null || result.outcome === 'no-authorization'
         ? []
@@ -124,28 +110,6 @@ export async function tellStories(
     audit.push(...settled.audit)
   }
   return { jobs, audit, transmissions, outcomes }
-}
-
-interface Placed {
-  readonly one: Told
-  readonly keys: ToldEvent & { readonly storyKey: Buffer | null }
-}
-
-function place({ blindKey }: StoryPorts, one: Told): Placed {
-  const { event, message, plan } = one
-  const scope = plan?.visits ?? message.channel
-  const story = storyOf(event)
-  const keyOf = (name: string | undefined) => (name === undefined ? null : storyKey(blindKey, scope, name))
-  return {
-    one,
-    keys: {
-      storyKey: keyOf(story?.story),
-      encounterKey: keyOf(story?.visit),
-      subjectKey: keyOf(story?.subject),
-      kinds: kindsLike(event.kind),
-      occurredAt: event.occurredAt,
-    },
-  }
 }
 
 /** Splits a pass so that no chapter holds two events of one story or of one patient; their order is kept. */

@@ -47,6 +47,12 @@ async function takeAway(): Promise<void> {
 
 async function bringBack(): Promise<void> {
   await administrator.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`)
+  // A connection of the pool may learn of its end only when it is used.
+  for (let isBack = false; !isBack; )
+    isBack = await database.dataSource.query('SELECT 1').then(
+      () => true,
+      () => false,
+    )
 }
 
 /** Keeps the table from being written until let go. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { DataSource } from 'typeorm'
 import type { AckMode } from '../../src/intake/acknowledge.ts'
 import { makeControlIds } from '../../src/intake/control-ids.ts'
+import { withCommitBlocks } from '../../src/intake/mllp-commit.ts'
 import type { MllpLimits } from '../../src/intake/mllp-limits.ts'
 import { listenMllp, type MllpListener, type MllpTls } from '../../src/intake/mllp-listener.ts'
 import { silentLog } from '../../src/lib/log.ts'
@@ -41,6 +42,8 @@ export interface RoomChoices {
   readonly limits?: Partial<MllpLimits>
   readonly tls?: MllpTls
   readonly ackMode?: AckMode
+  /** Of MLLP; default 1. */
+  readonly release?: 1 | 2
 }
 
 const plan = {
@@ -54,7 +57,7 @@ let rooms = 0
 export async function openIntakeRoom(dataSource: DataSource, choices: RoomChoices = {}): Promise<IntakeRoom> {
   const channel = choices.channel ?? `channel-${rooms++}`
   const store = openInboundMessages(dataSource)
-  const receive = makeReceive({
+  const made = makeReceive({
     channel,
     store,
     laneKey: (bytes) => laneKey(plan, bytes),
@@ -63,6 +66,7 @@ export async function openIntakeRoom(dataSource: DataSource, choices: RoomChoice
     ...(choices.ackMode === undefined ? {} : { ackMode: choices.ackMode }),
     log: silentLog,
   })
+  const receive = choices.release === 2 ? withCommitBlocks(made) : made
   const listener = await listenMllp({
     host: '127.0.0.1',
     port: 0,

@@ -203,6 +203,77 @@ test('a moved visit is held: whose it is, a person decides; other visits go on',
   ])
 })
 
+test('a move that names the visit alone holds what is on its way about it', async () => {
+  const hers = newId()
+  const request = await aRequest(hers)
+  await discharge(hers, 'V-NAMED')
+  await discharge(hers, 'V-OTHER')
+  expect(await says('A45', pid(newId(), ada), 'MRG|||||V-NAMED', pv1('V-NAMED'))).toBe(
+    'identity: a move, 1 transmission held',
+  )
+  expect((await request.transmissions()).map(({ state }) => state)).toEqual(['held', 'waiting'])
+})
+
+test.each([
+  ['A42', (old: string) => `MRG|||||${old}`, (id: string) => pid(id), pv1],
+  ['A50', (old: string) => `MRG|||||${old}`, (id: string) => pid(id), pv1],
+  [
+    'A51',
+    (old: string) => `MRG||||||${old}`,
+    (id: string) => pid(id),
+    (v: string) => `PV1|1|I${'|'.repeat(48)}${v}`,
+  ],
+  [
+    'A41',
+    (old: string) => `MRG|||${old}`,
+    (id: string, v: string) => `${pid(id)}${'|'.repeat(10)}${v}`,
+    () => 'PV1|1|I',
+  ],
+  [
+    'A49',
+    (old: string) => `MRG|||${old}`,
+    (id: string, v: string) => `${pid(id)}${'|'.repeat(10)}${v}`,
+    () => 'PV1|1|I',
+  ],
+])(
+  '%s: a visit under another number is the same: sent once, and taken back under either number',
+  async (event, mrg, pidOf, pv1Of) => {
+    for (const cancelled of ['old', 'new']) {
+      const [hers, [first, second]] = [newId(), [newId(), newId()]]
+      const request = await aRequest(hers)
+      await discharge(hers, first)
+      expect(await says(event, pidOf(hers, second), mrg(first), pv1Of(second))).toBe(
+        'identity: a visit goes by another number',
+      )
+      // Late, and repeated: one visit ends once.
+      await discharge(hers, first)
+      await discharge(hers, second)
+      expect(await request.transmissions()).toMatchObject([{ state: 'waiting' }])
+      await says('A13', pid(hers), pv1(cancelled === 'old' ? first : second))
+      expect(await request.transmissions()).toMatchObject([{ state: 'withdrawn' }])
+    }
+  },
+)
+
+test('two visits that turn out to be one are sent once; a number that comes back is itself again', async () => {
+  const [hers, one, other, third] = [newId(), newId(), newId(), newId()]
+  const request = await aRequest(hers)
+  await discharge(hers, one)
+  await discharge(hers, other)
+  expect(await says('A42', pid(hers), `MRG|||||${other}`, pv1(one))).toBe(
+    'identity: a visit goes by another number, 1 transmission joined',
+  )
+  expect((await request.transmissions()).map(({ state, code }) => [state, code])).toEqual([
+    ['waiting', null],
+    ['withdrawn', 'joined'],
+  ])
+  // On to a third number, and back: no circle, and the oldest number still finds it.
+  await says('A42', pid(hers), `MRG|||||${one}`, pv1(third))
+  await says('A42', pid(hers), `MRG|||||${third}`, pv1(one))
+  await says('A13', pid(hers), pv1(other))
+  expect((await request.transmissions()).map(({ state }) => state)).toEqual(['withdrawn', 'withdrawn'])
+})
+
 test('moved identifiers name no visit: everything on its way waits for a person', async () => {
   const hers = newId()
   const request = await aRequest(hers)
