@@ -11,6 +11,7 @@ import { openDatabase } from '../src/store/embedded-postgres.ts'
 import { candidatesFor } from '../src/store/matching.ts'
 import { migrate } from '../src/store/migrate.ts'
 import { queryOf, type Query } from '../src/store/query.ts'
+import { numberOf, storeAuthorizations, system } from './authorizations.ts'
 
 /** One line of the result: medians over rounds that were taken in turns with those of the other sizes. */
 export interface MatchingFigure {
@@ -24,7 +25,6 @@ export interface MatchingFigure {
   readonly ratio: number
 }
 
-const system = 'urn:oid:2.16.840.1.113883.19.5'
 const batches = [1, 200]
 
 /**
@@ -106,39 +106,11 @@ async function openStore(serverUrl: string, size: number, print: (line: string) 
   await migrate(dataSource)
   const query = queryOf(dataSource)
   const began = performance.now()
-  await fill(query, size)
+  await storeAuthorizations(query, size, ['discharge'])
   print(
     `${size.toLocaleString('en')} authorizations stored in ${((performance.now() - began) / 1000).toFixed(1)} s`,
   )
   return { size, dataSource, query }
-}
-
-/** Patient n has the identifier P000000n, spread over the tables as if they had come in any order. */
-async function fill(query: Query, size: number): Promise<void> {
-  // The rows below refer to each other by construction; checking a million of them would take longer than the rest.
-  for (const table of ['authorization_identifier', 'authorization_destination'])
-    await query(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_authorization_id_fkey`)
-  const id = `md5('authorization ' || n)::uuid`
-  await query(
-    `INSERT INTO transmit_authorization (id, family, given, birth_date, frequency, triggers, valid_from, assurance_method,
-       assurance_by, assurance_at, created_at, created_by)
-     SELECT ${id}, 'Ross', 'Ellen', '1956-08-14', 'continuous', '{discharge}', '2026-01-01', 'in-person', 'front desk',
-       '2026-01-01', '2026-01-01', 'bench' FROM generate_series(1, $1::int) AS n`,
-    [size],
-  )
-  await query(
-    `INSERT INTO authorization_identifier (system, value, authorization_id, type)
-     SELECT '${system}', 'P' || lpad(n::text, 7, '0'), ${id}, 'MR' FROM generate_series(1, $1::int) AS n`,
-    [size],
-  )
-  await query(
-    `INSERT INTO authorization_destination (id, authorization_id, address, added_at)
-     SELECT md5('destination ' || n)::uuid, ${id}, 'patient' || n || '@direct.somephr.example', '2026-01-01'
-       FROM generate_series(1, $1::int) AS n`,
-    [size],
-  )
-  for (const table of ['transmit_authorization', 'authorization_identifier', 'authorization_destination'])
-    await query(`VACUUM (ANALYZE) ${table}`)
 }
 
 const at = new Date('2026-06-01T12:00:00Z')
@@ -149,7 +121,7 @@ function eventOf(patient: number): TriggerEvent {
     kind: 'discharge',
     occurredAt: at,
     patient: {
-      identifiers: [{ system, value: `P${String(patient).padStart(7, '0')}`, type: 'MR' }],
+      identifiers: [{ system, value: numberOf(patient), type: 'MR' }],
       family: 'ROSS',
       birthDate: '1956-08-14',
     },
@@ -180,7 +152,7 @@ async function timeEvents({ query, size }: Store, batch: number, events: number)
 async function timeFloor({ query, size }: Store, batch: number, events: number): Promise<number> {
   const began = performance.now()
   for (let done = 0; done < events; done += batch) {
-    const values = Array.from({ length: batch }, () => `P${String(anyOf(size)).padStart(7, '0')}`)
+    const values = Array.from({ length: batch }, () => numberOf(anyOf(size)))
     await query(
       'SELECT authorization_id FROM authorization_identifier WHERE system = $1 AND value = ANY ($2::text[])',
       [system, values],

@@ -10,6 +10,7 @@ const benchmarks = [
   'intake',
   'mapping',
   'matching',
+  'decide',
   'gate',
   'trust',
   'revocation',

@@ -9,6 +9,7 @@ import {
   extendTransmission,
   holdStories,
   joinEvents,
+  lockStories,
   standingOf,
   takenBackBefore,
   type StoryStanding,
@@ -43,7 +44,7 @@ export async function tellStories(
   at: Date,
 ): Promise<Telling> {
   const named = told.map((one) => place(ports, one))
-  await holdStories(query, named.flatMap(keysIn), [])
+  await lockStories(query, named.flatMap(keysIn))
   // While the story of a number is held, nobody gives the number up.
   const placed = await underCurrentNumbers(query, named)
   await holdStories(

@@ -18,6 +18,17 @@ export function storyKey(blindKey: Buffer, scope: string, name: string): Buffer 
     .subarray(0, 16)
 }
 
+/** Holds the stories alone for the rest of the transaction: nobody else tells of them, or gives their numbers to others. */
+export async function lockStories(query: Query, keys: readonly Buffer[]): Promise<void> {
+  if (keys.length === 0) return
+  await query(
+    `SELECT pg_advisory_xact_lock($1, lock) FROM (
+       SELECT DISTINCT ('x' || encode(substring(key FOR 4), 'hex'))::bit(32)::int AS lock
+       FROM unnest($2::bytea[]) AS key ORDER BY 1) AS locks`,
+    [storyLocks, keys],
+  )
+}
+
 /**
  * Holds the stories, then their authorizations, for the rest of the transaction; always in the same order. Whoever has
  * them may lock transmissions: revocations and steps lock the authorization before the transmission, too.
@@ -28,17 +39,17 @@ export async function holdStories(
   authorizationIds: readonly string[],
 ): Promise<void> {
   if (keys.length === 0) return
+  await lockStories(query, keys)
   await query(
-    `SELECT pg_advisory_xact_lock($1, lock) FROM (
-       SELECT DISTINCT ('x' || encode(substring(key FOR 4), 'hex'))::bit(32)::int AS lock
-       FROM unnest($2::bytea[]) AS key ORDER BY 1) AS locks`,
-    [storyLocks, keys],
-  )
-  await query(
-    `SELECT FROM transmit_authorization WHERE id = ANY ($2::uuid[]) OR id IN (
-       SELECT t.authorization_id FROM trigger_event e
-       JOIN transmission_event te ON te.event_id = e.id JOIN transmission t ON t.id = te.transmission_id
-       WHERE e.encounter_key = ANY ($1::bytea[]) OR e.subject_key = ANY ($1::bytea[]))
+    // An array first: with OR, or a subquery in its place, every authorization there is would be read.
+    `SELECT FROM transmit_authorization WHERE id = ANY (ARRAY(
+       SELECT unnest($2::uuid[])
+       UNION SELECT t.authorization_id FROM trigger_event e
+         JOIN transmission_event te ON te.event_id = e.id JOIN transmission t ON t.id = te.transmission_id
+         WHERE e.encounter_key = ANY ($1::bytea[])
+       UNION SELECT t.authorization_id FROM trigger_event e
+         JOIN transmission_event te ON te.event_id = e.id JOIN transmission t ON t.id = te.transmission_id
+         WHERE e.subject_key = ANY ($1::bytea[])))
      ORDER BY id FOR SHARE`,
     [keys, authorizationIds],
   )
