@@ -111,14 +111,15 @@ function stoppedBy(
 
 function noteRule(
   trace: TraceStep[],
-  { at }: FilterRule,
+  { at, when }: FilterRule,
   asked: Condition,
   { seen }: Input,
   outcome: TraceStep['outcome'],
   because?: string,
   saw: readonly Seen[] = taken(seen),
 ): void {
-  const asks = outcome === 'not asked' ? `only where ${question(asked)}` : question(asked)
+  const where = when === undefined || when === asked ? '' : `, asked where ${question(when)}`
+  const asks = when === asked ? `only where ${question(asked)}` : `${question(asked)}${where}`
   trace.push({ step: 'filter', at, asks, outcome, saw, ...(because !== undefined && { because }) })
 }
 
