@@ -224,7 +224,8 @@ export const channelSchema: JsonSchema = {
       ),
       tests: {
         type: 'array',
-        description: 'a list of tests',
+        maxItems: 500,
+        description: 'a list of tests, 500 at most',
         items: object(
           'a test: a sample or an input, and what is expected',
           {

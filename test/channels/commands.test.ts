@@ -49,7 +49,7 @@ describe('bluepost lint', () => {
         '  use lower-case letters, digits and hyphens',
         'bad/channels/adt.yaml:14:1  the key "fliter" is not known here  [unknown-key]',
         '  did you mean "filter"?',
-        '2 errors, 0 warnings; 0 channels can run',
+        '2 errors, 0 warnings; 0 channels can run; docs/findings.md explains the codes',
         '',
       ].join('\n'),
       err: '',
@@ -70,19 +70,36 @@ describe('bluepost lint', () => {
           code: 'file-name',
           what: 'the name of the file is not a plain one',
           remedy: 'use lower-case letters, digits and hyphens',
+          docs: 'docs/findings.md#file-name',
         },
       ],
     })
   })
 
-  test.each([[['lint', 'nowhere']], [['lint', '--loud']], [['schema', 'a', 'b']]])(
-    'exit 2 for what it does not know: %j',
-    async (words) => {
-      const { code, out, err } = await bluepost(...words)
-      expect([code, out]).toEqual([2, ''])
-      expect(err).toContain('--help shows how to call it')
-    },
-  )
+  test('--strict counts warnings; --sarif names the rule and the line', async () => {
+    cpSync(join(folder, 'good'), join(folder, 'untested'), { recursive: true })
+    const file = join(folder, 'untested/channels/adt.yaml')
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^tests:[^]*$/m, ''))
+    expect(await bluepost('lint', 'untested')).toMatchObject({ code: 0 })
+    expect(await bluepost('lint', 'untested', '--strict')).toMatchObject({ code: 1 })
+    const { code, out } = await bluepost('lint', 'bad', '--sarif')
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({
+      version: '2.1.0',
+      runs: [{ results: [{ ruleId: 'file-name' }, { ruleId: 'unknown-key', level: 'error' }] }],
+    })
+  })
+
+  test.each([
+    [['lint', 'nowhere']],
+    [['lint', 'good', '--json', '--sarif']],
+    [['lint', '--loud']],
+    [['schema', 'a', 'b']],
+  ])('exit 2 for what it does not know: %j', async (words) => {
+    const { code, out, err } = await bluepost(...words)
+    expect([code, out]).toEqual([2, ''])
+    expect(err).toContain('--help shows how to call it')
+  })
 })
 
 describe('bluepost test', () => {
