@@ -41,7 +41,7 @@ function missingKey({ params }: ErrorObject): string {
 function meantBy({ params, parentSchema, data }: ErrorObject): string | undefined {
   // A name that is used already cannot have been meant.
   const free = Object.keys((parentSchema as Described).properties ?? {}).filter(
-    (each) => !Object.hasOwn((data ?? {}), each),
+    (each) => !Object.hasOwn(data ?? {}, each),
   )
   return nearest(String((params as Record<string, unknown>)['additionalProperty']), free)
 }

@@ -55,6 +55,7 @@ export const problemCodes = {
   'port-taken': 'two channels that listen on the same port',
   'sample-unknown': 'a sample file that does not exist',
   test: 'a test that cannot be run as written',
+  'test-failed': 'a test whose outcome is not the one it expects',
   'no-tests': 'a channel without tests',
   'untested-reason': 'a filter rule whose reason no test shows',
   'untested-kind': 'a kind of event that no test shows',
