@@ -111,6 +111,26 @@ describe('bluepost test', () => {
     expect(out).toContain('1 test, 0 failed')
   })
 
+  test('--coverage lists what is shown; --require-coverage fails for what is not', async () => {
+    const { code, out } = await bluepost('test', 'good', '--coverage')
+    expect(code).toBe(0)
+    expect(out).toContain('Coverage: 1 of 3 filter reasons and kinds of event are shown by a test')
+    expect(out).toContain('  ✓ adt  kind discharge: by “discharge”')
+    expect(out).toContain('  ✗ good/channels/adt.yaml:17  reason test message: by no test')
+    expect(await bluepost('test', 'good', '--require-coverage')).toMatchObject({ code: 1 })
+  })
+
+  test('--junit writes what build servers read', async () => {
+    expect(await bluepost('test', 'failing', '--junit', 'results.xml')).toMatchObject({ code: 1 })
+    const xml = readFileSync(join(folder, 'results.xml'), 'utf8')
+    expect(xml).toContain('<testsuite name="adt" tests="1" failures="1" errors="0" skipped="0">')
+    expect(xml).toContain('message="event.kind: expected &quot;transition&quot;, got &quot;discharge&quot;"')
+    expect(await bluepost('test', 'good', '--junit', 'nowhere/results.xml')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('nowhere/results.xml cannot be written'),
+    })
+  })
+
   test('exit 1 with what differs', async () => {
     const { code, out } = await bluepost('test', 'failing')
     expect(code).toBe(1)

@@ -98,19 +98,14 @@ describe('tables', () => {
     expect(rows.get('toString')).toBeUndefined()
   })
 
-  test.each([
-    '../../secrets',
-    '/etc/passwd',
-    'a/../kinds',
-    'kinds.csv',
-    '..',
-    '__proto__',
-    'kinds\\u0000',
-  ])('a name that leads elsewhere: %s', (name) => {
-    const { plans, codes } = loadWith(mapping, base(mapping).replace('table: kinds', `table: "${name}"`))
-    expect(plans).toEqual([])
-    expect(codes).toContain('wrong-value')
-  })
+  test.each(['../../secrets', '/etc/passwd', 'a/../kinds', 'kinds.csv', '..', '__proto__', 'kinds\\u0000'])(
+    'a name that leads elsewhere: %s',
+    (name) => {
+      const { plans, codes } = loadWith(mapping, base(mapping).replace('table: kinds', `table: "${name}"`))
+      expect(plans).toEqual([])
+      expect(codes).toContain('wrong-value')
+    },
+  )
 })
 
 test.each([
