@@ -30,14 +30,19 @@ export function testedChannels({ plans, problems }: LoadedChannels, isProduction
   for (const plan of enabled) {
     const failed = results.filter(({ channel, passed }) => channel === plan.name && !passed)
     const because = whyNot(plan, failed, problems)
-    if (because !== undefined)
-      told.set(plan.name, { ...because, severity: isProduction ? 'error' : 'warning' })
+    if (because !== undefined) told.set(plan.name, asStarted(because, isProduction))
   }
   const shown = problems.filter((problem) => ![...told.values()].some((one) => isSameFinding(one, problem)))
   return {
     plans: isProduction ? plans.filter(({ name }) => !told.has(name)) : plans,
     problems: [...shown, ...told.values()],
   }
+}
+
+function asStarted(problem: Problem, isProduction: boolean): Problem {
+  return isProduction
+    ? { ...problem, severity: 'error', what: `${problem.what}: it is not started` }
+    : { ...problem, severity: 'warning', what: `${problem.what}: in production it would not start` }
 }
 
 function whyNot(

@@ -49,8 +49,8 @@ test('in production a channel whose tests fail, or that has none, does not start
   expect(started(true)).toEqual({
     channels: ['adt', 'idle'],
     problems: [
-      'error channels/failing.yaml:22 channel failing fails its own test “discharge” [test-failed]',
-      'error channels/untested.yaml:1 channel untested has no tests [no-tests]',
+      'error channels/failing.yaml:22 channel failing fails its own test “discharge”: it is not started [test-failed]',
+      'error channels/untested.yaml:1 channel untested has no tests: it is not started [no-tests]',
     ],
   })
 })
@@ -59,8 +59,8 @@ test('elsewhere they start, and it is a warning', () => {
   expect(started(false)).toEqual({
     channels: ['adt', 'failing', 'idle', 'untested'],
     problems: [
-      'warning channels/failing.yaml:22 channel failing fails its own test “discharge” [test-failed]',
-      'warning channels/untested.yaml:1 channel untested has no tests [no-tests]',
+      'warning channels/failing.yaml:22 channel failing fails its own test “discharge”: in production it would not start [test-failed]',
+      'warning channels/untested.yaml:1 channel untested has no tests: in production it would not start [no-tests]',
     ],
   })
 })
