@@ -106,6 +106,11 @@ const commonOptions = `  --config FILE   settings (default: bluepost.yaml here, 
   --help          this text
 `
 
+// Whoever reads only the first lines (head, less) has read enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  throw error
+})
 process.exitCode = await main(process.argv.slice(2))
 
 /** @returns 0 good, 1 findings, 2 usage */
