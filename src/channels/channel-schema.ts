@@ -240,7 +240,7 @@ export const channelSchema: JsonSchema = {
               type: 'object',
               additionalProperties: code,
               description:
-                'values to set in the sample, such as { PV1-36: "07" } or, for FHIR, { type.coding[0].code: pharmacy }',
+                'values to set in the sample, such as { PV1-36: "07" } or, for FHIR, { "type.coding[0].code": pharmacy }',
             },
             input: { type: 'object', description: 'a FHIR resource' },
             expect: object(

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { dischargeOf } from '../neighbours/hl7-messages.ts'
+import { cancelledDischargeOf, dischargeOf } from '../neighbours/hl7-messages.ts'
 import type { Town } from '../neighbours/neighbourhood.ts'
 import { ellen, ellensPhr, isaac } from '../neighbours/people.ts'
 import { aTown } from '../neighbours/town.ts'
@@ -123,6 +123,23 @@ test(
     expect(first).toContain('none: no authorization has any of the')
     expect(second).toMatch(/documents: .*\[fhir-unavailable\]/)
     expect(second).toContain(`${ellensPhr}: would be encrypted to`)
+  },
+  storyMsMax,
+)
+
+test(
+  'somebody else with her number is held, and nothing is fetched; a cancel fetches nothing either',
+  async () => {
+    const twin = saved('twin.hl7', dischargeOf({ ...ellen, birthDate: '1957-01-31' }))
+    const held = await town.engine.command('try', twin)
+    expect(held.code).toBe(0)
+    expect(held.stdout).toMatch(/held: .*birth date/)
+    expect(held.stdout).toContain('nothing is fetched before a person releases it')
+    expect(held.stdout).not.toContain('clinical-summary')
+    const cancel = saved('cancel.hl7', cancelledDischargeOf(ellen, 'V1'))
+    const cancelled = await town.engine.command('try', cancel)
+    expect(cancelled.stdout).toMatch(/cancels +true/)
+    expect(cancelled.stdout).not.toContain('clinical-summary')
   },
   storyMsMax,
 )
