@@ -98,7 +98,7 @@ function verdictInWords({ authorizationId, version, outcome, because, ...rest }:
 
 function documentsInWords(tried: TriedDocuments): string[] {
   if (!tried.passed) {
-    const step = tried.step === undefined ? '' : ` at ${tried.step}`
+    const step = tried.step === undefined ? '' : ` (step ${tried.step} of the gate)`
     return [
       `    ${paint('red', 'documents')}: ${tried.because}${step}  [${tried.code}]`,
       `      ${tried.advice}`,

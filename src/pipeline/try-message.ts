@@ -52,7 +52,7 @@ export type TriedDocuments =
         readonly findings: readonly Finding[]
       }[]
     }
-  | ({ readonly passed: false; readonly step?: string } & Refused)
+  | ({ readonly passed: false; readonly step?: number } & Refused)
 
 export type TriedRecipient = { readonly destination: string; readonly trace: readonly TraceStep[] } & (
   | { readonly trusted: true; readonly certificates: readonly string[] }
@@ -132,7 +132,7 @@ async function tryDocuments(
       })),
     }
   } catch (error) {
-    const step = ((error as Failed).detail as { step?: string } | undefined)?.step
+    const step = ((error as Failed).detail as { step?: number } | undefined)?.step
     return { passed: false, ...refused(error), ...(step === undefined ? {} : { step }) }
   }
 }
