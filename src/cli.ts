@@ -23,6 +23,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'the tests inside channel files',
     load: async () => (await import('./commands/test.ts')).test,
   },
+  try: {
+    summary: 'one message through a channel, step by step; nothing is sent',
+    load: async () => (await import('./commands/try.ts')).tryOut,
+  },
   explain: {
     summary: 'why something was or was not sent',
     load: async () => (await import('./commands/explain.ts')).explain,
@@ -102,6 +106,11 @@ const commonOptions = `  --config FILE   settings (default: bluepost.yaml here, 
   --help          this text
 `
 
+// Whoever reads only the first lines (head, less) has read enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  throw error
+})
 process.exitCode = await main(process.argv.slice(2))
 
 /** @returns 0 good, 1 findings, 2 usage */

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm'
 import type { NotifiedChannel, SubscriptionPorts } from './api/fhir-subscription.ts'
 import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
+import { testedChannels } from './engine/channel-tests.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
@@ -78,7 +79,7 @@ export async function startEngine(
     for (const [use, days] of partners.daysLeft) metrics.certificateDays.set({ use }, days)
     followKeys(partners.keyRing, partners.anchorSet, { log, metrics, stops })
     const trust = await followTrust(settings, partners, dataSource, { log, metrics, stops })
-    const channels = channelsOf(settings)
+    const channels = testedChannels(channelsOf(settings), settings.production)
     const decider = roles.has('worker')
       ? await startWorking(dataSource, channels, partners, trust)
       : undefined
@@ -93,11 +94,8 @@ export async function startEngine(
       })
     return {
       listens,
-      missing: missingIn(settings, partners),
-      problems: [
-        ...channels.problems.map(({ file, line, column, what }) => `${file}:${line}:${column}  ${what}`),
-        ...(listeners?.problems ?? []),
-      ],
+      missing: [...missingIn(settings, partners), ...inWords(channels, 'warning')],
+      problems: [...inWords(channels, 'error'), ...(listeners?.problems ?? [])],
       stop: async () => {
         await noteDown(dataSource, 'engine-stopped').catch(() => {})
         await stops.stopAll()
@@ -257,6 +255,12 @@ export function channelsOf(settings: Settings): LoadedChannels {
     secrets: { secret: (name) => settings.secrets.get(name) },
     fhirServers: settings.fhirServers.map(({ name }) => name),
   })
+}
+
+function inWords({ problems }: LoadedChannels, wanted: 'error' | 'warning'): string[] {
+  return problems
+    .filter(({ severity }) => severity === wanted)
+    .map(({ file, line, column, what }) => `${file}:${line}:${column}  ${what}`)
 }
 
 /** What has to be there before anything can be sent, in words. */

@@ -53,6 +53,8 @@ export interface Settings {
   readonly retention: { readonly finishedMs: number }
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   readonly timezone: string
+  /** True: a channel whose tests fail, or that has none, is not started. False only where nobody’s record is at stake. */
+  readonly production: boolean
 }
 
 export type SettingsReading =
@@ -132,6 +134,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     'retention',
     'log',
     'timezone',
+    'production',
   ])
   const databaseDefault = reader.environment['DATABASE_URL'] ?? 'embedded'
   const database = root.text('database') ?? (databaseDefault === '' ? 'embedded' : databaseDefault)
@@ -168,6 +171,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     },
     logLevel: root.section('log', ['level'])?.oneOf('level', ['debug', 'info', 'warn', 'error']) ?? 'info',
     timezone: root.timezone('timezone') ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
+    production: root.boolean('production') ?? true,
   }
 }
 

@@ -1,6 +1,7 @@
 import type {
   Alert,
   ChannelPlan,
+  ChannelTest,
   Dedupe,
   FilterRule,
   Hold,
@@ -52,6 +53,15 @@ export function readChannel(
   const tests = ((value['tests'] ?? []) as readonly Values[]).map((test, index) =>
     readTest(desk, ['tests', index], test, kind, filter, surroundings),
   )
+  if (tests.reduce((sum, test) => sum + bytesOf(test), 0) > testBytesMax)
+    report(
+      desk,
+      ['tests'],
+      'test',
+      `the samples of all tests have more than ${testBytesMax / 1024 / 1024} MB together`,
+      'use a smaller sample, or fewer tests',
+      'key',
+    )
   if (desk.problems.some((problem, index) => index >= before && problem.severity === 'error'))
     return undefined
   return {
@@ -74,6 +84,13 @@ export function readChannel(
     retention: { contentMs: contentMs!, metadataMs: metadataMs!, errorsMs: errorsMs! },
     tests: tests.filter((test) => test !== undefined),
   }
+}
+
+/** They are all held in memory, each with its changes. */
+const testBytesMax = 32 * 1024 * 1024
+
+function bytesOf(test: ChannelTest | undefined): number {
+  return test?.input instanceof Uint8Array ? test.input.length : 0
 }
 
 function readFilter(desk: Desk, filter: Values, kind: PathKind): readonly FilterRule[] {

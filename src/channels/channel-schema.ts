@@ -4,6 +4,7 @@ import {
   code,
   condition,
   duration,
+  expectedEvent,
   flag,
   name,
   object,
@@ -224,17 +225,22 @@ export const channelSchema: JsonSchema = {
       ),
       tests: {
         type: 'array',
-        description: 'a list of tests',
+        maxItems: 500,
+        description: 'a list of tests, 500 at most',
         items: object(
           'a test: a sample or an input, and what is expected',
           {
             name: text,
             now: { ...text, description: 'the moment of the test, such as 2026-03-02T12:00:00-05:00' },
-            sample: { ...text, description: 'a file under samples/' },
+            sample: {
+              ...text,
+              description: 'a file under samples/: an HL7v2 message, or a FHIR resource in JSON',
+            },
             set: {
               type: 'object',
               additionalProperties: code,
-              description: 'values to set in the sample, such as { PV1-36: "07" }',
+              description:
+                'values to set in the sample, such as { PV1-36: "07" } or, for FHIR, { "type.coding[0].code": pharmacy }',
             },
             input: { type: 'object', description: 'a FHIR resource' },
             expect: object(
@@ -243,7 +249,7 @@ export const channelSchema: JsonSchema = {
                 decision: { enum: ['trigger', 'filtered', 'quarantined'], description: 'what becomes of it' },
                 because: text,
                 code: text,
-                event: { type: 'object', description: 'parts of the trigger event' },
+                event: expectedEvent,
                 ack: {
                   enum: ['AA', 'AE', 'AR', 'CA', 'CE', 'CR'],
                   description: 'the code of the acknowledgement',

@@ -3,6 +3,7 @@ import { setField } from '../lib/hl7v2-edit.ts'
 import { parsePath } from '../lib/hl7v2-path.ts'
 import { dependsOnTime, hintForPath, report } from './condition-plan.ts'
 import type { Desk, PathKind } from './condition-plan.ts'
+import { setElement } from './set-element.ts'
 import type { Surroundings, Values } from './surroundings.ts'
 import { isRecord } from './yaml-file.ts'
 import type { Place } from './yaml-file.ts'
@@ -21,7 +22,9 @@ export function readTest(
 ): ChannelTest | undefined {
   const now = readNow(desk, place, value['now'], filter)
   const input =
-    kind === 'hl7v2' ? readSample(desk, place, value, surroundings) : readResource(desk, place, value)
+    kind === 'hl7v2'
+      ? readSample(desk, place, value, surroundings)
+      : readResource(desk, place, value, surroundings)
   if (now === undefined || input === undefined) return undefined
   return {
     name: value['name'] as string,
@@ -55,20 +58,57 @@ function readNow(desk: Desk, place: Place, value: unknown, filter: readonly Filt
   )
 }
 
-function readResource(desk: Desk, place: Place, value: Values): Values | undefined {
-  const { input } = value
-  for (const key of ['sample', 'set'])
-    if (value[key] !== undefined)
+/** The resource of a test: written under `input:`, or a sample in JSON; with its elements set. */
+function readResource(desk: Desk, place: Place, value: Values, { sample }: Surroundings): Values | undefined {
+  let resource: unknown = value['input']
+  if (value['sample'] !== undefined) {
+    const at = [...place, 'sample']
+    if (resource !== undefined)
+      return report(desk, at, 'test', 'the test has a sample and an input', 'keep one of them', 'key')
+    const found = sample(value['sample'] as string)
+    if (typeof found === 'string')
+      return report(desk, at, 'sample-unknown', found, 'samples lie in channels/samples/')
+    resource = parsed(found)
+    if (!isRecord(resource) || typeof resource['resourceType'] !== 'string')
       return report(
         desk,
-        [...place, key],
+        at,
         'test',
-        `${key}: is for HL7v2 messages`,
-        'write the resource under input:',
+        'the sample is no FHIR resource in JSON',
+        'a FHIR channel takes samples such as samples/encounter.json',
+      )
+  }
+  if (!isRecord(resource) || typeof resource['resourceType'] !== 'string')
+    return report(
+      desk,
+      place,
+      'test',
+      'the test has no FHIR resource',
+      'add input: with a resourceType, or sample: samples/NAME.json',
+    )
+  let changed: Values = resource
+  for (const [path, wanted] of Object.entries((value['set'] ?? {}) as Values))
+    try {
+      changed = setElement(changed, path, wanted)
+    } catch (error) {
+      return report(
+        desk,
+        [...place, 'set', path],
+        'test',
+        `it cannot be set: ${error instanceof Error ? error.message : 'unknown'}`,
+        'write it as type.coding[0].code, from the element below the resource',
         'key',
       )
-  if (isRecord(input) && typeof input['resourceType'] === 'string') return input
-  return report(desk, place, 'test', 'the test has no FHIR resource', 'add input: with a resourceType')
+    }
+  return changed
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return undefined
+  }
 }
 
 function readSample(desk: Desk, place: Place, value: Values, { sample }: Surroundings): Buffer | undefined {

@@ -2,6 +2,7 @@ import type { Condition, Test, ValuePath } from '../domain/channel.ts'
 import { parsePath, parseRelativePath } from '../lib/hl7v2-path.ts'
 import { readDurationMs } from '../lib/duration.ts'
 import { checkFhirpath, fhirpathFunctions } from '../mapping/fhirpath.ts'
+import { resourceTypes } from '../mapping/resource-types.ts'
 import { readPattern } from './pattern.ts'
 import { didYouMean } from './problem.ts'
 import type { Problem, ProblemCode } from './problem.ts'
@@ -37,6 +38,14 @@ export function readPath(desk: Desk, place: Place, value: unknown, kind: PathKin
   if (kind === 'fhirpath') {
     const reading = checkFhirpath(text)
     if (reading.valid) return { type: 'fhirpath', text }
+    if (reading.unknownType !== undefined)
+      return report(
+        desk,
+        place,
+        'fhirpath',
+        reading.because,
+        `an expression begins with the type of the resource, such as Encounter.period.end${didYouMean(reading.unknownType, resourceTypes)}`,
+      )
     if (reading.unknownFunction === undefined)
       return report(
         desk,

@@ -2,7 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { ErrorObject, ValidateFunction } from 'ajv/dist/2020.js'
 import { channelSchema } from './channel-schema.ts'
 import { mappingSchema } from './mapping-schema.ts'
-import { didYouMean, nearest } from './problem.ts'
+import { didYouMean, nearest, problemsPerFileMax } from './problem.ts'
 import type { Problem } from './problem.ts'
 import type { JsonSchema } from './schema-parts.ts'
 import type { Place, YamlFile } from './yaml-file.ts'
@@ -16,7 +16,8 @@ export function lintShape(
   const validate = validatorOf(kind === 'channel' ? channelSchema : mappingSchema)
   if (validate(value)) return []
   const problems: Problem[] = []
-  const errors = validate.errors ?? []
+  // Nobody reads more, and some files are made to have a hundred thousand.
+  const errors = (validate.errors ?? []).slice(0, problemsPerFileMax + 1)
   const misspelled = new Set(errors.map(misspelledKey))
   for (const error of errors) {
     // A key that is there under a wrong name is not missing, too.
@@ -38,10 +39,9 @@ function missingKey({ params }: ErrorObject): string {
 }
 
 function meantBy({ params, parentSchema, data }: ErrorObject): string | undefined {
-  const there = Object.keys(data ?? {})
   // A name that is used already cannot have been meant.
   const free = Object.keys((parentSchema as Described).properties ?? {}).filter(
-    (each) => !there.includes(each),
+    (each) => !Object.hasOwn(data ?? {}, each),
   )
   return nearest(String((params as Record<string, unknown>)['additionalProperty']), free)
 }
@@ -126,9 +126,15 @@ function problemOf(yaml: YamlFile, error: ErrorObject): Problem | undefined {
         place,
         schema.description?.startsWith('a number with a unit') === true ? 'duration' : 'wrong-value',
         `${label} is not what belongs here`,
-        schema.type === 'boolean' ? 'write true or false' : `write ${schema.description ?? 'another value'}`,
+        remedyFor(schema),
       )
   }
+}
+
+function remedyFor({ type, description, properties = {} }: Described): string {
+  if (type === 'boolean') return 'write true or false'
+  const keys = type === 'object' ? Object.keys(properties) : []
+  return `write ${description ?? 'another value'}${keys.length === 0 ? '' : `, with keys: ${keys.join(', ')}`}`
 }
 
 function enumProblem(yaml: YamlFile, place: Place, value: unknown, options: readonly unknown[]): Problem {

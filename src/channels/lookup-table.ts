@@ -1,4 +1,5 @@
 import type { LookupTable } from '../domain/channel.ts'
+import { problemsPerFileMax } from './problem.ts'
 import type { Problem, ProblemCode } from './problem.ts'
 
 /** The largest code systems that anybody maps by hand have some thousand rows. */
@@ -48,6 +49,7 @@ export function readLookupTable(
   const rows = new Map<string, string>()
   const lines = new Map<string, number>()
   for (const { cells, line } of body) {
+    if (problems.length > problemsPerFileMax) break
     if (cells.length > width || cells.length < 2) {
       report(
         line,

@@ -17,6 +17,7 @@ export interface Problem {
 export const problemCodes = {
   'file-unreadable': 'a file or folder is missing or cannot be read',
   'file-too-large': 'a file is larger than any channel, mapping, table or sample needs to be',
+  'too-many-findings': 'more findings in one file than anybody reads',
   'file-name': 'the file name and the name inside differ, or the name is not a plain one',
   'yaml-syntax': 'the file is not YAML 1.2',
   'yaml-feature': 'anchors, aliases, tags and several documents in one file are not used here',
@@ -54,6 +55,7 @@ export const problemCodes = {
   'port-taken': 'two channels that listen on the same port',
   'sample-unknown': 'a sample file that does not exist',
   test: 'a test that cannot be run as written',
+  'test-failed': 'a test whose outcome is not the one it expects',
   'no-tests': 'a channel without tests',
   'untested-reason': 'a filter rule whose reason no test shows',
   'untested-kind': 'a kind of event that no test shows',
@@ -73,8 +75,35 @@ export function formatProblem(problem: Problem): string {
   return remedy === undefined ? head : `${head}\n  ${remedy}`
 }
 
-/** By file, then by place. */
+/** Where a code is explained: what it means, why it is one, what to do, an example. */
+export function docsOf(code: ProblemCode): string {
+  return `docs/findings.md#${code}`
+}
+
+/** Whoever has more in one file corrects these first. */
+export const problemsPerFileMax = 100
+
+/** By file, then by place; of each file the first {@link problemsPerFileMax}, and how many more there are. */
 export function sortProblems(problems: readonly Problem[]): Problem[] {
+  const counts = new Map<string, number>()
+  const kept: Problem[] = []
+  const first = new Map<string, Problem>()
+  for (const problem of sorted(problems)) {
+    const count = (counts.get(problem.file) ?? 0) + 1
+    counts.set(problem.file, count)
+    if (count <= problemsPerFileMax) kept.push(problem)
+    else if (!first.has(problem.file) || problem.severity === 'error') first.set(problem.file, problem)
+  }
+  for (const { file, line, column, severity } of first.values())
+    kept.push({
+      ...{ file, line, column, severity, code: 'too-many-findings' },
+      what: `the file has more findings than the ${problemsPerFileMax} that are shown`,
+      remedy: 'correct those above first; often one of them causes the others',
+    })
+  return sorted(kept)
+}
+
+function sorted(problems: readonly Problem[]): Problem[] {
   const unique = new Map(problems.map((problem) => [formatProblem(problem), problem]))
   return [...unique.values()].sort(
     (a, b) =>

@@ -1,6 +1,8 @@
-import type { ChannelPlan, ChannelTest, Condition, FilterRule } from '../domain/channel.ts'
+import type { ChannelPlan, ChannelTest } from '../domain/channel.ts'
 import { evaluate } from '../mapping/evaluate.ts'
 import type { Evaluation } from '../mapping/evaluate.ts'
+import { coverageOf, untested } from './coverage.ts'
+import type { Meaning } from './coverage.ts'
 import type { Problem } from './problem.ts'
 
 export interface TestResult {
@@ -11,6 +13,8 @@ export interface TestResult {
   readonly passed: boolean
   /** One line for each part that is not as expected: `event.encounter.class: expected "IMP", got "EMER"`. */
   readonly differences: readonly string[]
+  /** Where a test fails: the rule or row that ended the message, and what it saw. */
+  readonly stoppedBy?: { readonly at: string; readonly asks: string; readonly saw: readonly string[] }
 }
 
 export interface TestPorts {
@@ -18,47 +22,45 @@ export interface TestPorts {
   acknowledge(plan: ChannelPlan, bytes: Buffer): string | undefined
 }
 
+/** What the tests of some channels came to. */
+export interface TestRun {
+  readonly results: readonly TestResult[]
+  /** Everything the tested channels may say, and which tests show it. */
+  readonly coverage: readonly Meaning[]
+  /** A warning for each reason and kind that no test shows. */
+  readonly untested: readonly Problem[]
+}
+
 /**
- * Runs the tests that stand inside channel files, and says which filter reasons and kinds of event none of them shows.
+ * Runs the tests that stand inside channel files, each at the moment it names, and says which filter reasons and kinds of
+ * event they show.
  */
-export function runTests(
-  plans: readonly ChannelPlan[],
-  ports: TestPorts,
-): { readonly results: readonly TestResult[]; readonly untested: readonly Problem[] } {
+export function runTests(plans: readonly ChannelPlan[], ports: TestPorts): TestRun {
   const results: TestResult[] = []
-  const untested: Problem[] = []
+  const coverage: Meaning[] = []
+  const missing: Problem[] = []
   for (const plan of plans) {
-    const stopped = new Set<string>()
-    const kinds = new Set<string>()
-    for (const test of plan.tests) {
-      const evaluation = evaluate(plan, test.input, test.now, { trace: true })
-      for (const step of evaluation.trace)
-        if (step.step === 'filter' && step.outcome === 'stopped') stopped.add(step.at)
-      if (evaluation.decision === 'trigger') kinds.add(evaluation.event.kind)
+    const ran = plan.tests.map((test) => ({
+      test,
+      evaluation: evaluate(plan, test.input, test.now, { trace: true }),
+    }))
+    for (const { test, evaluation } of ran) {
       const differences = [...differencesOf(test, evaluation), ...ackDifference(plan, test, ports)]
+      const stopped = differences.length === 0 ? undefined : stoppedBy(evaluation)
       results.push({
         channel: plan.name,
         name: test.name,
         at: test.at,
         passed: differences.length === 0,
         differences,
+        ...(stopped !== undefined && { stoppedBy: stopped }),
       })
     }
-    if (plan.tests.length === 0) continue
-    for (const rule of plan.filter) if (!stopped.has(rule.at)) untested.push(untestedRule(rule))
-    for (const kind of kindsOf(plan))
-      if (!kinds.has(kind))
-        untested.push(
-          atLine(
-            plan.filter[0]!.at,
-            1,
-            'untested-kind',
-            `no test of channel ${plan.name} yields the kind ${kind}`,
-            'add a test for it',
-          ),
-        )
+    const meanings = coverageOf(plan, ran)
+    coverage.push(...meanings)
+    missing.push(...meanings.filter(({ shownBy }) => shownBy.length === 0).map((one) => untested(one, plan)))
   }
-  return { results, untested }
+  return { results, coverage, untested: missing }
 }
 
 function differencesOf({ expect }: ChannelTest, got: Evaluation): string[] {
@@ -75,6 +77,16 @@ function differencesOf({ expect }: ChannelTest, got: Evaluation): string[] {
   return differences
 }
 
+/** The rule or row that ended it, with what it saw: samples are made up, and may be quoted. */
+function stoppedBy({ trace }: Evaluation): TestResult['stoppedBy'] {
+  const step = trace.findLast(({ outcome }) => outcome === 'stopped')
+  if (step === undefined) return undefined
+  const saw = step.saw.flatMap((one) =>
+    one.saw === 'value' ? [`${one.path} = ${one.value === undefined ? 'nothing' : show(one.value)}`] : [],
+  )
+  return { at: step.at, asks: step.asks, saw }
+}
+
 function ackDifference(
   plan: ChannelPlan,
   { expect, input }: ChannelTest,
@@ -86,9 +98,13 @@ function ackDifference(
   return got === expect.ack ? [] : [`ack: expected ${expect.ack}, got ${got ?? 'no acknowledgement'}`]
 }
 
-/** What is expected must be there; parts that are not named are not looked at. Lists must be equal in full. */
+/** What is expected must be there, and what is null must not; parts that are not named are not looked at. Lists must be equal in full. */
 function compare(label: string, expected: unknown, got: unknown, differences: string[]): void {
   if (expected === undefined) return
+  if (expected === null) {
+    if (got !== undefined) differences.push(`${label}: expected nothing, got ${show(got)}`)
+    return
+  }
   if (got instanceof Date) {
     // The same instant in any notation.
     const instant = typeof expected === 'string' ? Date.parse(expected) : Number.NaN
@@ -120,51 +136,4 @@ function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function show(value: unknown): string {
   return JSON.stringify(value)
-}
-
-/** The kinds that the mapping can yield for messages that pass the filter, as far as that can be told from its rows. */
-function kindsOf(plan: ChannelPlan): ReadonlySet<string> {
-  const kinds = new Set<string>()
-  for (const row of plan.mapping.rows) {
-    if (row.to !== 'kind') continue
-    if (row.type === 'constant') kinds.add(String(row.value))
-    if (row.type === 'value' && row.table !== undefined)
-      for (const [from, kind] of row.table.rows)
-        if (row.paths.every((path) => mayPass(plan.filter, path.text, from))) kinds.add(kind)
-  }
-  return kinds
-}
-
-/** False only where a rule for every message names this very value’s place and does not let it pass. */
-function mayPass(filter: readonly FilterRule[], path: string, value: string): boolean {
-  return filter.every((rule) => rule.when !== undefined || admits(rule.condition, path, value))
-}
-
-function admits(condition: Condition, path: string, value: string): boolean {
-  if (!('paths' in condition) || condition.paths.length !== 1 || condition.paths[0]!.text !== path)
-    return true
-  if (condition.test.type === 'in') return condition.test.values.has(value)
-  return condition.test.type !== 'not-in' || !condition.test.values.has(value)
-}
-
-function untestedRule(rule: FilterRule): Problem {
-  const [file, line] = splitAt(rule.at)
-  return atLine(
-    `${file}:${line}`,
-    line,
-    'untested-reason',
-    rule.because === undefined
-      ? 'no test is stopped by this rule'
-      : `no test shows the reason “${rule.because}”`,
-    'add a test that expects it',
-  )
-}
-
-function splitAt(at: string): readonly [file: string, line: number] {
-  const colon = at.lastIndexOf(':')
-  return [at.slice(0, colon), Number(at.slice(colon + 1))]
-}
-
-function atLine(at: string, line: number, code: Problem['code'], what: string, remedy: string): Problem {
-  return { file: splitAt(at)[0], line, column: 1, severity: 'warning', code, what, remedy }
 }

@@ -1,3 +1,5 @@
+import { triggerKinds } from '../domain/trigger-event.ts'
+
 /** A JSON Schema 2020-12, as far as this format needs one. */
 export interface JsonSchema {
   readonly [keyword: string]: unknown
@@ -39,6 +41,33 @@ export function object(
 ): JsonSchema {
   return { type: 'object', description, properties, required, additionalProperties: false }
 }
+
+const textOrAbsent = {
+  type: ['string', 'number', 'null'],
+  description: 'the text; null where there must be none',
+}
+const idAndType = (of: string): JsonSchema => object(`the ${of}`, { id: textOrAbsent, type: textOrAbsent })
+
+/** The parts of a trigger event that a test may name; trigger-event/1. */
+export const expectedEvent = object('parts of the trigger event; null: it must not be there', {
+  kind: { enum: [...triggerKinds], description: 'what happened' },
+  occurredAt: { ...text, description: 'a moment in any zone, such as 2026-03-02T11:30:00-05:00' },
+  cancels: { enum: [true, 'visit', null], description: 'true, visit, or null' },
+  patient: object('the patient', {
+    identifiers: {
+      type: ['array', 'null'],
+      items: object('an identifier', { system: textOrAbsent, value: textOrAbsent, type: textOrAbsent }),
+      description: 'all identifiers, in the order of the message',
+    },
+    reference: textOrAbsent,
+    family: textOrAbsent,
+    given: textOrAbsent,
+    birthDate: textOrAbsent,
+  }),
+  encounter: object('the visit', { id: textOrAbsent, class: textOrAbsent, disposition: textOrAbsent }),
+  document: idAndType('document'),
+  claim: idAndType('claim'),
+})
 
 const questions = {
   field: { ...path, description: 'the value to look at, as an HL7v2 path such as PV1-36' },

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { AckPlan, SecretReference, Source } from '../domain/channel.ts'
 import { frameBytesMax } from '../domain/limits.ts'
 import { charsetNamed } from '../lib/hl7v2-charset.ts'
@@ -90,6 +91,14 @@ function readMllp(desk: Desk, source: Values, surroundings: Surroundings): Sourc
   const listen = source['listen'] as { host: string; port: number }
   const tls = source['tls'] as Values | undefined
   const encoding = source['encoding'] as string | undefined
+  if (isIP(listen.host) === 0 && !hostPattern.test(listen.host))
+    report(
+      desk,
+      ['source', 'listen', 'host'],
+      'wrong-value',
+      '"host" is neither an IP address nor a host name',
+      'write an address of this machine, such as 127.0.0.1 or 0.0.0.0; the port has a key of its own',
+    )
   if (tls === undefined && !isLoopback(listen.host))
     report(
       desk,
@@ -136,6 +145,10 @@ function readMllp(desk: Desk, source: Values, surroundings: Surroundings): Sourc
     },
   }
 }
+
+/** RFC 1123 §2.1. A last label of digits alone would be an address that is none. */
+const hostPattern =
+  /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?![0-9]+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i
 
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)

@@ -55,7 +55,8 @@ export function readYamlFile(
       version: '1.2',
       schema: 'core',
       strict: true,
-      uniqueKeys: true,
+      // Compares each key with each; what stands twice is found below, one by one.
+      uniqueKeys: false,
       merge: false,
       prettyErrors: false,
       lineCounter: lines,
@@ -82,17 +83,12 @@ export function readYamlFile(
     report(0, 'yaml-syntax', tooDeep)
     return { yaml: undefined, problems }
   }
-  // What follows a syntax error is a consequence of it; keys that stand twice are found one by one.
-  const syntax = document.errors.find(({ code }) => code !== 'DUPLICATE_KEY')
-  for (const error of syntax === undefined ? document.errors : [syntax]) {
-    const [offset] = error.pos
-    const duplicate = error.code === 'DUPLICATE_KEY'
-    report(
-      offset,
-      duplicate ? 'duplicate-key' : 'yaml-syntax',
-      duplicate ? 'the same key stands here a second time' : (error.message.split('\n')[0] ?? error.code),
-      duplicate ? 'keep one of them' : syntaxRemedy(text, offset, error),
-    )
+  // What follows a syntax error is a consequence of it.
+  const [syntax] = document.errors
+  if (syntax !== undefined) {
+    const [offset] = syntax.pos
+    const what = syntax.message.split('\n')[0] ?? syntax.code
+    report(offset, 'yaml-syntax', what, syntaxRemedy(text, offset, syntax))
   }
   if (problems.length > 0) return { yaml: undefined, problems }
   let value: unknown

@@ -17,7 +17,7 @@ import { checkKeys } from './check-keys.ts'
 import { print, printJson, settingsFor, type Command } from './command.ts'
 import { onDatabase } from './on-database.ts'
 import { partnersNow } from './partners-now.ts'
-import { acknowledgments } from './test.ts'
+import { acknowledgments } from '../engine/channel-tests.ts'
 
 /**
  * One thing looked at. `missing`: it can run, but nothing can be sent; `wrong`: it is not as it should be; `others`: it

@@ -1,38 +1,62 @@
-import { formatProblem } from '../channels/problem.ts'
-import { runTests, type TestPorts, type TestResult } from '../channels/run-tests.ts'
-import { acknowledge, refusedFor } from '../intake/acknowledge.ts'
-import { readHeader } from '../intake/msh.ts'
+import { writeFileSync } from 'node:fs'
+import type { Meaning } from '../channels/coverage.ts'
+import { junitOf } from '../channels/junit.ts'
+import { docsOf, formatProblem } from '../channels/problem.ts'
+import type { Problem } from '../channels/problem.ts'
+import { runTests, type TestResult } from '../channels/run-tests.ts'
+import { acknowledgments } from '../engine/channel-tests.ts'
 import { fromHere, namedChannels } from './channel-files.ts'
-import { Findings, print, printJson, type Command } from './command.ts'
+import { Findings, print, printJson, Usage, type Command } from './command.ts'
 
 export const test: Command = {
   usage: `bluepost test                                the tests inside the channel files of this installation
 bluepost test channels/adt-discharge.yaml    those of one channel
 bluepost test mappings/tables/patient-class.csv    those of every channel that uses this table
 
-Runs each test with its sample, its changed fields and its moment; nothing is stored and nothing is sent. Exit 0 where
-every channel can be loaded and every test gives what it expects.`,
-  options: {},
+Runs each test with its sample, its changed fields and its moment; nothing is stored and nothing is sent.
+
+  --coverage           which filter reasons and kinds of event the tests show, and by which test
+  --require-coverage   a reason or kind that no test shows fails, too
+  --junit FILE         the results as JUnit XML, for build servers
+
+Exit 0 where every channel can be loaded and every test gives what it expects, else 1.`,
+  options: {
+    coverage: { type: 'boolean' },
+    'require-coverage': { type: 'boolean' },
+    junit: { type: 'string' },
+  },
   run(call) {
+    const { junit } = call.values
+    if (junit === '') throw new Usage('--junit names a file')
     const { plans, problems } = namedChannels(call)
     const errors = problems.filter(({ severity }) => severity === 'error')
-    const { results, untested } = runTests(plans, acknowledgments)
-    if (results.length === 0 && errors.length === 0)
+    const run = runTests(plans, acknowledgments)
+    if (run.results.length === 0 && errors.length === 0)
       throw new Findings('no channel that can be loaded has tests for this; bluepost lint says why')
+    const results = run.results.map(placedFromHere)
+    const coverage = run.coverage.map((one) => ({ ...one, at: fromHere(one.at) }))
+    const untested = run.untested.map((problem) => ({ ...problem, file: fromHere(problem.file) }))
+    const isCoverageRequired = call.values['require-coverage'] === true
+    const missing: readonly Problem[] = isCoverageRequired
+      ? untested.map((problem) => ({ ...problem, severity: 'error' }))
+      : untested
     const failed = results.filter(({ passed }) => !passed).length
-    const warnings = untested.map((problem) => ({ ...problem, file: fromHere(problem.file) }))
-    const isGood = failed === 0 && errors.length === 0
+    const isGood = failed === 0 && errors.length === 0 && !(isCoverageRequired && missing.length > 0)
+    if (typeof junit === 'string')
+      save(junit, junitOf(results, isCoverageRequired ? [...errors, ...missing] : errors))
     if (call.isJson)
       printJson({
         good: isGood,
-        results: results.map((one) => ({ ...one, at: fromHere(one.at) })),
-        problems: [...errors, ...warnings],
+        results,
+        coverage,
+        problems: [...errors, ...missing].map((problem) => ({ ...problem, docs: docsOf(problem.code) })),
       })
     else {
       for (const problem of errors) print(formatProblem(problem))
       for (const { name } of plans)
         print([name, ...results.filter(({ channel }) => channel === name).map(line)].join('\n'))
-      for (const problem of warnings) print(formatProblem(problem))
+      if (call.values['coverage'] === true) print(coverageInWords(coverage))
+      for (const problem of missing) print(formatProblem(problem))
       print(
         `${results.length} ${results.length === 1 ? 'test' : 'tests'}, ${failed} failed${errors.length === 0 ? '' : '; some channels cannot be loaded'}`,
       )
@@ -41,23 +65,45 @@ every channel can be loaded and every test gives what it expects.`,
   },
 }
 
-function line({ name, at, passed, differences }: TestResult): string {
-  if (passed) return `  ✓ ${name}`
-  return [`  ✗ ${name}  ${fromHere(at)}`, ...differences.map((difference) => `      ${difference}`)].join(
-    '\n',
-  )
+function placedFromHere(result: TestResult): TestResult {
+  const { at, stoppedBy } = result
+  return {
+    ...result,
+    at: fromHere(at),
+    ...(stoppedBy !== undefined && { stoppedBy: { ...stoppedBy, at: fromHere(stoppedBy.at) } }),
+  }
 }
 
-/** What a listener would answer once the message is stored. */
-export const acknowledgments: TestPorts = {
-  acknowledge(_plan, bytes) {
-    const reading = readHeader(bytes)
-    if (reading.is === 'not-hl7') return undefined
-    const { header, defect } = reading
-    const reply = acknowledge(header, defect === undefined ? { outcome: 'stored' } : refusedFor(defect), {
-      at: new Date(0),
-      newControlId: () => '1',
-    })
-    return reply && /(?:^|\r)MSA.(..)/.exec(reply.toString('latin1'))?.[1]
-  },
+function line({ name, at, passed, differences, stoppedBy }: TestResult): string {
+  if (passed) return `  ✓ ${name}`
+  const saw =
+    stoppedBy === undefined || stoppedBy.saw.length === 0 ? '' : `; it saw ${stoppedBy.saw.join(', ')}`
+  return [
+    `  ✗ ${name}  ${at}`,
+    ...differences.map((difference) => `      ${difference}`),
+    ...(stoppedBy === undefined ? [] : [`      stopped by ${stoppedBy.at}: ${stoppedBy.asks}${saw}`]),
+  ].join('\n')
+}
+
+function coverageInWords(coverage: readonly Meaning[]): string {
+  const shown = coverage.filter(({ shownBy }) => shownBy.length > 0).length
+  return [
+    `Coverage: ${shown} of ${coverage.length} filter reasons and kinds of event are shown by a test`,
+    ...coverage.map(({ channel, what, words, at, shownBy }) => {
+      const by =
+        shownBy.length === 0
+          ? 'by no test'
+          : `by “${shownBy[0]}”${shownBy.length === 1 ? '' : ` and ${shownBy.length - 1} more`}`
+      const place = what === 'kind' ? channel : at
+      return `  ${shownBy.length === 0 ? '✗' : '✓'} ${place}  ${what} ${words}: ${by}`
+    }),
+  ].join('\n')
+}
+
+function save(file: string, xml: string): void {
+  try {
+    writeFileSync(file, xml)
+  } catch (error) {
+    throw new Findings(`${file} cannot be written: ${(error as Error).message}`)
+  }
 }

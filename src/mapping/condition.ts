@@ -1,6 +1,7 @@
 import type { Condition, Test, ValuePath } from '../domain/channel.ts'
 import { holds, timeFrom, valueAt, valuesAt } from './input.ts'
 import type { Input, Quarantined } from './input.ts'
+import { quotable } from './quotable.ts'
 
 /** A value longer than this never meets a pattern: matching time stays bounded. */
 const patternInputLengthMax = 200
@@ -123,28 +124,12 @@ export function explain(condition: Condition, input: Input): string {
   }
 }
 
-/**
- * Fields whose values are codes about the message or the visit, never about the person: these may be quoted. Everything
- * else, and anything that does not look like a code, is not.
- */
-const codeFields = new Set(
-  `MSH-9 MSH-11 MSH-12 MSH-15 MSH-16 MSH-18 EVN-1 EVN-4 PV1-2 PV1-4 PV1-10 PV1-14 PV1-18 PV1-36 PV2-3 TXA-2 TXA-17
-   TXA-18 TXA-19 ORC-1 ORC-5 OBR-24 OBR-25 OBX-2 OBX-11`.split(/\s+/),
-)
-
-/** The value where it may be shown. */
-export function quotable(path: ValuePath, value: string): string | undefined {
-  if (path.type !== 'hl7v2') return undefined
-  const isCode =
-    codeFields.has(`${path.path.segment}-${path.path.field}`) && /^[A-Za-z0-9_.+-]{1,20}$/.test(value)
-  return isCode ? value : undefined
-}
-
 function textOf(paths: readonly ValuePath[]): string {
   return paths.map((path) => path.text).join(' and ')
 }
 
-function inWords(ms: number): string {
+/** 3 days, 10 minutes: a span in the largest unit that fits. */
+export function inWords(ms: number): string {
   for (const [unit, length] of [
     ['day', 86_400_000],
     ['hour', 3_600_000],

@@ -1,19 +1,22 @@
 import type {
   ChannelPlan,
+  Condition,
   ConstantRow,
   EachRow,
   FilterRule,
   MappingRow,
   ValueRow,
 } from '../domain/channel.ts'
-import { patientIdOf, type FhirPatient } from '../domain/fhir-patient.ts'
 import type { Identifier } from '../domain/patient.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
 import { Hl7Unreadable } from '../lib/hl7v2-unreadable.ts'
-import { ask, explain, firstOf, quotable } from './condition.ts'
+import { assembled, type Value } from './assemble.ts'
+import { ask, explain, firstOf } from './condition.ts'
 import { assignerAt, dateFrom, isQuarantined, openInput, partsAt, timeFrom } from './input.ts'
 import type { FhirResource, Input, Quarantined, QuarantineCode } from './input.ts'
-import { isTriggerKind } from './targets.ts'
+import { question, sourceOf } from './question.ts'
+import { quotable } from './quotable.ts'
+import { noteLookup, taken, type Seen, type TraceStep } from './trace.ts'
 
 /** What becomes of one message, with the reason. */
 export type Evaluation =
@@ -25,17 +28,6 @@ export type Evaluation =
       readonly because: string
       readonly trace: readonly TraceStep[]
     }
-
-/** One step of the way to a decision, for `bluepost try`. `value` is PHI: it may be shown to whoever has the message, never logged. */
-interface TraceStep {
-  readonly step: 'filter' | 'row'
-  /** File and line. */
-  readonly at: string
-  readonly outcome: 'passed' | 'stopped' | 'not asked' | 'gave' | 'gave nothing' | 'not needed'
-  readonly to?: string
-  readonly value?: string
-  readonly because?: string
-}
 
 /** No field that names a patient, a visit or a document is longer. */
 const valueLengthMax = 1_000
@@ -62,8 +54,9 @@ export function evaluate(
     trace,
   })
   try {
-    const input = openInput(plan, received)
-    if (isQuarantined(input)) return quarantined(input)
+    const opened = openInput(plan, received)
+    if (isQuarantined(opened)) return quarantined(opened)
+    const input = steps === undefined ? opened : { ...opened, seen: [] }
     for (const rule of plan.filter) {
       const stopped = stoppedBy(rule, input, at, steps)
       if (stopped === undefined) continue
@@ -96,23 +89,39 @@ function stoppedBy(
 ): { readonly because: string } | Quarantined | undefined {
   if (rule.when !== undefined) {
     const concerned = ask(rule.when, input, at)
-    if (isQuarantined(concerned)) return concerned
+    if (isQuarantined(concerned)) {
+      if (trace !== undefined) noteRule(trace, rule, rule.when, input, 'stopped', concerned.because)
+      return concerned
+    }
     if (!concerned) {
-      trace?.push({ step: 'filter', at: rule.at, outcome: 'not asked' })
+      if (trace !== undefined) noteRule(trace, rule, rule.when, input, 'not asked')
       return undefined
     }
   }
   const answer = ask(rule.condition, input, at)
   if (answer === true) {
-    trace?.push({ step: 'filter', at: rule.at, outcome: 'passed' })
+    if (trace !== undefined) noteRule(trace, rule, rule.condition, input, 'passed')
     return undefined
   }
+  const seen = taken(input.seen)
   const stopped = answer === false ? { because: rule.because ?? explain(rule.condition, input) } : answer
-  trace?.push({ step: 'filter', at: rule.at, outcome: 'stopped', because: stopped.because })
+  if (trace !== undefined) noteRule(trace, rule, rule.condition, input, 'stopped', stopped.because, seen)
   return stopped
 }
 
-type Value = string | boolean | Date | readonly Identifier[]
+function noteRule(
+  trace: TraceStep[],
+  { at, when }: FilterRule,
+  asked: Condition,
+  { seen }: Input,
+  outcome: TraceStep['outcome'],
+  because?: string,
+  saw: readonly Seen[] = taken(seen),
+): void {
+  const where = when === undefined || when === asked ? '' : `, asked where ${question(when)}`
+  const asks = when === asked ? `only where ${question(asked)}` : `${question(asked)}${where}`
+  trace.push({ step: 'filter', at, asks, outcome, saw, ...(because !== undefined && { because }) })
+}
 
 /** Rows in order; of several with one target, the first that gives a value fills it. */
 function eventOf(
@@ -125,30 +134,42 @@ function eventOf(
   const missing = new Map<string, string>()
   for (const row of plan.mapping.rows) {
     if (given.has(row.to)) {
-      trace?.push({ step: 'row', at: row.at, to: row.to, outcome: 'not needed' })
+      if (trace !== undefined) noteRow(trace, row, input, 'not needed')
       continue
     }
     const concerned = row.when === undefined || ask(row.when, input, at)
     if (concerned === false) {
-      trace?.push({ step: 'row', at: row.at, to: row.to, outcome: 'not asked' })
+      if (trace !== undefined) noteRow(trace, row, input, 'not asked')
       continue
     }
     const value = concerned === true ? valueOf(row, input, at) : concerned
     if (isQuarantined(value)) {
-      trace?.push({ step: 'row', at: row.at, to: row.to, outcome: 'stopped', because: value.because })
+      if (trace !== undefined) noteRow(trace, row, input, 'stopped', { because: value.because })
       return value
     }
     if (value === undefined) {
+      if (trace !== undefined) noteRow(trace, row, input, 'gave nothing')
       if (row.required && !missing.has(row.to)) missing.set(row.to, becauseMissing(row, input))
-      trace?.push({ step: 'row', at: row.at, to: row.to, outcome: 'gave nothing' })
       continue
     }
     given.set(row.to, value)
     missing.delete(row.to)
-    trace?.push({ step: 'row', at: row.at, to: row.to, outcome: 'gave', value: shown(value) })
+    if (trace !== undefined) noteRow(trace, row, input, 'gave', { value: shown(value) })
   }
   for (const [, because] of missing) return { code: 'required-missing', because }
   return assembled(given, input)
+}
+
+function noteRow(
+  trace: TraceStep[],
+  row: MappingRow,
+  { seen }: Input,
+  outcome: TraceStep['outcome'],
+  told: Pick<TraceStep, 'value' | 'because'> = {},
+): void {
+  const isFromMessage = row.type === 'each' || (row.type === 'value' && row.table === undefined)
+  const asks = outcome === 'not asked' ? `only where ${question(row.when!)}` : sourceOf(row)
+  trace.push({ step: 'row', at: row.at, to: row.to, asks, outcome, isFromMessage, saw: taken(seen), ...told })
 }
 
 function valueOf(row: MappingRow, input: Input, at: Date): Value | Quarantined | undefined {
@@ -187,6 +208,7 @@ function readValue(row: ValueRow, input: Input): string | Date | Quarantined | u
   }
   if (row.table === undefined) return checked(value, path.text)
   const meaning = row.table.rows.get(value)
+  if (input.seen !== undefined) noteLookup(input.seen, row.table.name, path, value, meaning)
   if (meaning !== undefined || row.miss === 'skip') return meaning
   const code = quotable(path, value)
   return {
@@ -217,10 +239,14 @@ function identifiersOf(
   at: Date,
 ): readonly Identifier[] | Quarantined | undefined {
   const identifiers: Identifier[] = []
+  let number = 0
   for (const part of partsAt(input, row.path)) {
+    number++
+    part.seen?.push({ saw: 'repetition', of: row.path.text, number })
     if (row.keep !== undefined) {
       const kept = ask(row.keep, part, at)
       if (isQuarantined(kept)) return kept
+      part.seen?.push({ saw: 'keep', kept })
       if (!kept) continue
     }
     const identifier = identifierOf(row.rows, part, at)
@@ -247,6 +273,7 @@ function identifierOf(
     if (typeof value === 'string') {
       given.set(row.to, value)
       missing.delete(row.to)
+      part.seen?.push({ saw: 'part', to: row.to, value })
     } else if (row.required) missing.add(row.to)
   }
   const value = given.get('value')
@@ -263,66 +290,6 @@ function becauseMissing(row: MappingRow, input: Input): string {
   return `${row.to} is required and none of the ${parts} in ${row.path.text} was kept and gave ${
     [...new Set(needed)].join(' and ') || 'a value'
   }`
-}
-
-function assembled(given: ReadonlyMap<string, Value>, input: Input): TriggerEvent | Quarantined {
-  const kind = given.get('kind')
-  const occurredAt = given.get('occurredAt')
-  if (typeof kind !== 'string' || !isTriggerKind(kind))
-    return { code: 'required-missing', because: 'kind is required and no source gave a value' }
-  if (!(occurredAt instanceof Date))
-    return { code: 'required-missing', because: 'occurredAt is required and no source gave a value' }
-  const mapped = texts(given, 'patient', ['reference', 'family', 'given', 'birthDate'])
-  const fetched = fetchedPatient(input, mapped['reference'])
-  const identifiers =
-    (given.get('patient.identifiers') as readonly Identifier[] | undefined) ?? fetched?.identifiers
-  const named: Record<string, string> = {
-    ...(fetched?.families[0] !== undefined && { family: fetched.families[0] }),
-    ...(fetched?.birthDate !== undefined && { birthDate: fetched.birthDate }),
-    ...mapped,
-  }
-  const patient = { ...(identifiers !== undefined && { identifiers }), ...named }
-  if (identifiers === undefined && named['reference'] === undefined)
-    return {
-      code: 'required-missing',
-      because: 'the patient is required and no source gave identifiers or a reference',
-    }
-  const encounter = texts(given, 'encounter', ['id', 'class', 'disposition'])
-  const document = texts(given, 'document', ['id', 'type'])
-  const claim = texts(given, 'claim', ['id', 'type'])
-  const cancels = cancelsOf(given.get('cancels'))
-  return {
-    kind,
-    occurredAt,
-    ...(cancels !== undefined && { cancels }),
-    patient,
-    ...(Object.keys(encounter).length > 0 && { encounter }),
-    ...(Object.keys(document).length > 0 && { document }),
-    ...(Object.keys(claim).length > 0 && { claim }),
-  }
-}
-
-/** The Patient that came along counts only where the mapping names her: a reference to somebody else is somebody else. */
-function fetchedPatient(input: Input, reference: string | undefined): FhirPatient | undefined {
-  if (input.type !== 'fhir' || input.patient === undefined || reference === undefined) return undefined
-  return patientIdOf({ reference }) === input.patient.id ? input.patient : undefined
-}
-
-function cancelsOf(value: Value | undefined): TriggerEvent['cancels'] {
-  return value === true || value === 'visit' ? value : undefined
-}
-
-function texts(
-  given: ReadonlyMap<string, Value>,
-  group: string,
-  names: readonly string[],
-): Record<string, string> {
-  const result: Record<string, string> = {}
-  for (const name of names) {
-    const value = given.get(`${group}.${name}`)
-    if (typeof value === 'string') result[name] = value
-  }
-  return result
 }
 
 function shown(value: Value): string {

@@ -7,6 +7,7 @@ import { Hl7Unreadable } from '../lib/hl7v2-unreadable.ts'
 import { readDate, readTimestamp, zoneOf } from '../lib/hl7v2-time.ts'
 import type { DateReading, TimestampReading, Zone } from '../lib/hl7v2-time.ts'
 import { askFhirpath } from './fhirpath.ts'
+import { noteValue, type Seen } from './trace.ts'
 
 export type FhirResource = Readonly<Record<string, unknown>>
 
@@ -14,12 +15,15 @@ export type FhirResource = Readonly<Record<string, unknown>>
 export type Input =
   | {
       readonly type: 'hl7v2'
+      /** Where what is looked at is written down; only where somebody looks on. */
+      readonly seen?: Seen[]
       readonly message: Hl7Message
       readonly zone: Zone
       readonly part?: Hl7Repetition
     }
   | {
       readonly type: 'fhir'
+      readonly seen?: Seen[]
       readonly resource: unknown
       readonly zone: Zone
       /** The Patient that was fetched along with the resource. */
@@ -93,6 +97,12 @@ function openHl7(plan: ChannelPlan, bytes: Buffer): Input | Quarantined {
 
 /** The value at a path, trimmed; undefined where there is none. @throws Error where a FHIRPath expression fails */
 export function valueAt(input: Input, path: ValuePath): string | undefined {
+  const value = readAt(input, path)
+  if (input.seen !== undefined) noteValue(input.seen, path, value)
+  return value
+}
+
+function readAt(input: Input, path: ValuePath): string | undefined {
   const value = input.type === 'hl7v2' ? hl7ValueAt(input, path) : fhirValueAt(input.resource, path)
   if (value === undefined) return undefined
   const trimmed = value.trim()
@@ -114,7 +124,22 @@ function fhirValueAt(resource: unknown, path: ValuePath): string | undefined {
 }
 
 /** Every value that a path may mean: of all segments of that name, all repetitions of the field. */
-export function* valuesAt(input: Input, path: ValuePath): Generator<string> {
+export function valuesAt(input: Input, path: ValuePath): Iterable<string> {
+  const values = readAllAt(input, path)
+  return input.seen === undefined ? values : noted(input.seen, path, values)
+}
+
+function* noted(seen: Seen[], path: ValuePath, values: Iterable<string>): Generator<string> {
+  let isNone = true
+  for (const value of values) {
+    noteValue(seen, path, value)
+    isNone = false
+    yield value
+  }
+  if (isNone) noteValue(seen, path, undefined)
+}
+
+function* readAllAt(input: Input, path: ValuePath): Generator<string> {
   if (input.type === 'fhir') {
     if (path.type !== 'fhirpath') return
     for (const value of askFhirpath(path.text, input.resource))
@@ -122,7 +147,7 @@ export function* valuesAt(input: Input, path: ValuePath): Generator<string> {
     return
   }
   if (path.type !== 'hl7v2') {
-    const value = valueAt(input, path)
+    const value = readAt(input, path)
     if (value !== undefined) yield value
     return
   }
@@ -141,6 +166,8 @@ export function* valuesAt(input: Input, path: ValuePath): Generator<string> {
 export function holds(input: Input, path: ValuePath): boolean {
   if (input.type !== 'fhir' || path.type !== 'fhirpath') return false
   const answers = askFhirpath(path.text, input.resource)
+  if (input.seen !== undefined)
+    noteValue(input.seen, path, answers.length === 0 ? undefined : String(answers[0]))
   if (answers.length === 0) return false
   if (answers.length === 1 && typeof answers[0] === 'boolean') return answers[0]
   throw new TypeError('the expression is not a yes-or-no question')
@@ -164,8 +191,9 @@ export function partsAt(input: Input, path: ValuePath): readonly Input[] {
 export function assignerAt(input: Input, path: ValuePath): string | undefined {
   if (path.type === 'fhirpath') return valueAt(input, path)
   const [namespace, id, type] = [1, 2, 3].map((subcomponent) =>
-    valueAt(input, subcomponentOf(path, subcomponent)),
+    readAt(input, subcomponentOf(path, subcomponent)),
   )
+  if (input.seen !== undefined) noteValue(input.seen, path, assignerText([namespace, id, type]))
   if (id !== undefined) {
     const kind = type?.toUpperCase()
     if (kind === 'ISO' && /^[0-2](\.(0|[1-9][0-9]*))+$/.test(id)) return `urn:oid:${id}`
@@ -174,6 +202,12 @@ export function assignerAt(input: Input, path: ValuePath): string | undefined {
     if (kind === 'URI' || kind === 'URL') return id
   }
   return namespace ?? id
+}
+
+/** As it stands in a message, with the usual separator. */
+function assignerText(parts: readonly (string | undefined)[]): string | undefined {
+  const text = parts.map((part) => part ?? '').join('&')
+  return text === '&&' ? undefined : text.replace(/&+$/, '')
 }
 
 function subcomponentOf(path: ValuePath & { type: 'hl7v2' | 'repetition' }, subcomponent: number): ValuePath {

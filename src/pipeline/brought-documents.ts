@@ -60,9 +60,18 @@ export async function broughtDocuments(
   transmissionId: string,
   authorization: Authorization,
 ): Promise<Brought> {
+  return broughtBy(ports, await messagesBehind(query, transmissionId), authorization)
+}
+
+/** {@link broughtDocuments} of messages that are at hand. */
+export function broughtBy(
+  ports: BroughtPorts,
+  messages: readonly SpeakingMessage[],
+  authorization: Authorization,
+): Brought {
   const candidates: Candidate[] = []
   let encounter: Brought['encounter']
-  for (const message of await messagesBehind(query, transmissionId)) {
+  for (const message of messages) {
     const plan = ports.plan(message.channel)
     if (plan === undefined) continue
     if (plan.mapping.input === 'fhir' && message.content !== null)

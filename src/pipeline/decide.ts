@@ -1,11 +1,13 @@
 import type { DataSource } from 'typeorm'
+import type { Authorization } from '../domain/authorization.ts'
 import type { ChannelPlan } from '../domain/channel.ts'
+import type { IdentityChange } from '../domain/identity-change.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { evaluate } from '../mapping/evaluate.ts'
 import { identityChangesIn, mayChangeIdentity } from '../mapping/identity-change.ts'
 import { isQuarantined, openInput } from '../mapping/input.ts'
-import { match, strongKeys } from '../matching/match.ts'
+import { match, strongKeys, type MatchResult } from '../matching/match.ts'
 import { appendAudit } from '../store/audit.ts'
 import {
   forgetContent,
@@ -62,16 +64,42 @@ export function decide(
 
     const read = messages.map((message) => readMessage(ports, message, at))
     const triggered = read.filter(isTriggering)
-    const candidates = await candidatesFor(
+    const matches = await matchEvents(
       query,
-      triggered.map((one) => strongKeys(one.event, ports.aliases)),
+      triggered.map(({ event }) => event),
+      ports.aliases,
+      at,
     )
-    const matched = triggered.map((one, index) => ({
-      ...one,
-      result: match(one.event, candidates[index] ?? [], { aliases: ports.aliases }, at),
-    }))
+    const matched = triggered.map((one, index) => ({ ...one, result: matches[index]!.result }))
     return record(ports, query, read, matched, at)
   })
+}
+
+/** Each event with the authorizations it may concern, and what each of them says; one look at the database for all. */
+export async function matchEvents(
+  query: Query,
+  events: readonly TriggerEvent[],
+  aliases: ReadonlyMap<string, string>,
+  at: Date,
+): Promise<{ readonly candidates: readonly Authorization[]; readonly result: MatchResult }[]> {
+  const found = await candidatesFor(
+    query,
+    events.map((event) => strongKeys(event, aliases)),
+  )
+  return events.map((event, index) => {
+    const candidates = found[index] ?? []
+    return { candidates, result: match(event, candidates, { aliases }, at) }
+  })
+}
+
+/** What a message changes about whose records are whose, on a channel that follows it: such a message meets no filter. */
+export function changesFollowed(
+  plan: ChannelPlan | undefined,
+  content: Buffer,
+): readonly IdentityChange[] | undefined {
+  if (plan?.identity !== 'follow' || !mayChangeIdentity(content)) return undefined
+  const input = openInput(plan, content)
+  return isQuarantined(input) ? undefined : identityChangesIn(input)
 }
 
 /**
@@ -99,10 +127,8 @@ function identityMessage(
   { id, channel, content }: Undecided,
 ): IdentityMessage | undefined {
   const plan = ports.channel(channel)
-  if (plan?.identity !== 'follow' || content === null || !mayChangeIdentity(content)) return undefined
-  const input = openInput(plan, content)
-  const changes = isQuarantined(input) ? undefined : identityChangesIn(input)
-  return changes === undefined ? undefined : { id, channel, scope: plan.visits ?? channel, changes }
+  const changes = content === null ? undefined : changesFollowed(plan, content)
+  return changes === undefined ? undefined : { id, channel, scope: plan?.visits ?? channel, changes }
 }
 
 async function followIdentity(

@@ -41,17 +41,11 @@ export function makeKeepResource({
 
   return async (plan, resource) => {
     const { resourceType, id, meta } = resource as { resourceType: string; id?: string; meta?: Resource }
-    const subject = [resource['patient'], resource['subject'], resource['for']]
-      .map(patientIdOf)
-      .find((one) => one !== undefined)
+    const subject = subjectOf(resource)
     const patient = subject === undefined ? undefined : await patientOf(subject)
     const bytes = Buffer.from(JSON.stringify(resource))
     const version = meta?.['versionId'] ?? meta?.['lastUpdated'] ?? ''
-    const collection = {
-      resourceType: 'Bundle',
-      type: 'collection',
-      entry: [{ resource }, ...(patient === undefined ? [] : [{ resource: patient }])],
-    }
+    const collection = collectionOf(resource, patient)
     return store.keep({
       channel: plan.name,
       receivedAt: now(),
@@ -65,5 +59,21 @@ export function makeKeepResource({
       content: Buffer.from(JSON.stringify(collection)),
       order: server,
     })
+  }
+}
+
+/** The id of the Patient that a resource is about. */
+export function subjectOf(resource: Resource): string | undefined {
+  return [resource['patient'], resource['subject'], resource['for']]
+    .map(patientIdOf)
+    .find((one) => one !== undefined)
+}
+
+/** A resource together with the Patient it is about: what is kept, and decided on. */
+export function collectionOf(resource: Resource, patient: Resource | undefined): Resource {
+  return {
+    resourceType: 'Bundle',
+    type: 'collection',
+    entry: [{ resource }, ...(patient === undefined ? [] : [{ resource: patient }])],
   }
 }

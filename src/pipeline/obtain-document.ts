@@ -26,8 +26,13 @@ export interface DocumentPlace {
   find(wanted: WantedDocument, at: Date): Promise<FoundDocuments>
 }
 
-export interface DocumentPorts extends BroughtPorts {
+export interface DocumentPorts extends GatherPorts {
   readonly dataSource: DataSource
+  readonly now: () => Date
+}
+
+/** What documents are found and judged with. */
+export interface GatherPorts extends BroughtPorts {
   /** Asked in this order. */
   readonly places: readonly DocumentPlace[]
   readonly documents: {
@@ -39,7 +44,6 @@ export interface DocumentPorts extends BroughtPorts {
     readonly retry: RetryPlan
   }
   readonly timezone: string
-  readonly now: () => Date
 }
 
 /**
@@ -59,15 +63,34 @@ export async function obtainDocuments(
   if (stored.length > 0 && isFreshFor(ports, transmission, stored[0]!)) return stored
   const at = ports.now()
   const brought = await broughtDocuments(ports, query, transmission.id, authorization)
+  const passed = await gatherDocuments(ports, transmission, authorization, brought, at)
+  return keepDocuments(ports, transmission, passed, at)
+}
+
+/** What happened, and when. */
+type Occasion = Pick<Transmission, 'cause' | 'occurredAt'>
+
+/**
+ * The documents that would be sent: found, and let through by the gate; nothing is kept.
+ *
+ * @throws Failed as {@link obtainDocuments}
+ */
+export async function gatherDocuments(
+  ports: GatherPorts,
+  occasion: Occasion,
+  authorization: Authorization,
+  brought: Brought,
+  at: Date,
+): Promise<Passed[]> {
   const candidates = brought.candidates.some(({ role }) => role === 'clinical-summary')
     ? brought.candidates
-    : [...(await findAtPlaces(ports, transmission, authorization, brought, at)), ...brought.candidates]
+    : [...(await findAtPlaces(ports, occasion, authorization, brought, at)), ...brought.candidates]
   const passed: Passed[] = []
   for (const candidate of withoutRepeats(candidates)) {
-    const one = await pass(ports, transmission, authorization, candidate, at)
+    const one = await pass(ports, occasion, authorization, candidate, at)
     if (one !== undefined) passed.push(one)
   }
-  return keepDocuments(ports, transmission, passed, at)
+  return passed
 }
 
 function isFreshFor(
@@ -87,14 +110,13 @@ const isLacking: Partial<Record<FailureCode, number>> = {
 }
 
 async function findAtPlaces(
-  ports: DocumentPorts,
-  transmission: Transmission,
+  ports: GatherPorts,
+  { cause, occurredAt }: Occasion,
   authorization: Authorization,
   { encounter }: Brought,
   at: Date,
 ): Promise<CdaCandidate[]> {
   const { documents, places } = ports
-  const { cause, occurredAt } = transmission
   const additionalCodes = cause === 'request' ? undefined : documents.additional.get(cause)
   let lack: Failed | undefined
   for (const { name, confidentiality, find } of places) {
@@ -160,8 +182,8 @@ interface Passed {
 
 /** Undefined for a further document that is of no kind that goes along, or older than the event. */
 async function pass(
-  ports: DocumentPorts,
-  { cause, occurredAt }: Transmission,
+  ports: GatherPorts,
+  { cause, occurredAt }: Occasion,
   authorization: Authorization,
   candidate: Candidate,
   at: Date,

@@ -10,6 +10,8 @@ export interface DataSourceOptions {
   readonly entities?: readonly EntitySchema[]
   /** Shown in pg_stat_activity. */
   readonly applicationName?: string
+  /** Whoever only looks: the server itself refuses every change. */
+  readonly readOnly?: boolean
   /** A pooled connection broke while it lay idle (the server restarts): worth a log line, the pool replaces it. */
   readonly onIdleError?: (error: unknown) => void
 }
@@ -54,6 +56,7 @@ export function makeDataSource(url: string, options: DataSourceOptions = {}): Da
     connectTimeoutMS: connectMsMax,
     applicationName: options.applicationName ?? `bluepost ${process.pid}`,
     poolErrorHandler: options.onIdleError ?? (() => {}),
+    ...(options.readOnly === true && { extra: { options: '-c default_transaction_read_only=on' } }),
     installExtensions: false,
     synchronize: false,
     logging: false,

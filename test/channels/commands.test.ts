@@ -49,7 +49,7 @@ describe('bluepost lint', () => {
         '  use lower-case letters, digits and hyphens',
         'bad/channels/adt.yaml:14:1  the key "fliter" is not known here  [unknown-key]',
         '  did you mean "filter"?',
-        '2 errors, 0 warnings; 0 channels can run',
+        '2 errors, 0 warnings; 0 channels can run; docs/findings.md explains the codes',
         '',
       ].join('\n'),
       err: '',
@@ -70,19 +70,36 @@ describe('bluepost lint', () => {
           code: 'file-name',
           what: 'the name of the file is not a plain one',
           remedy: 'use lower-case letters, digits and hyphens',
+          docs: 'docs/findings.md#file-name',
         },
       ],
     })
   })
 
-  test.each([[['lint', 'nowhere']], [['lint', '--loud']], [['schema', 'a', 'b']]])(
-    'exit 2 for what it does not know: %j',
-    async (words) => {
-      const { code, out, err } = await bluepost(...words)
-      expect([code, out]).toEqual([2, ''])
-      expect(err).toContain('--help shows how to call it')
-    },
-  )
+  test('--strict counts warnings; --sarif names the rule and the line', async () => {
+    cpSync(join(folder, 'good'), join(folder, 'untested'), { recursive: true })
+    const file = join(folder, 'untested/channels/adt.yaml')
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^tests:[^]*$/m, ''))
+    expect(await bluepost('lint', 'untested')).toMatchObject({ code: 0 })
+    expect(await bluepost('lint', 'untested', '--strict')).toMatchObject({ code: 1 })
+    const { code, out } = await bluepost('lint', 'bad', '--sarif')
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({
+      version: '2.1.0',
+      runs: [{ results: [{ ruleId: 'file-name' }, { ruleId: 'unknown-key', level: 'error' }] }],
+    })
+  })
+
+  test.each([
+    [['lint', 'nowhere']],
+    [['lint', 'good', '--json', '--sarif']],
+    [['lint', '--loud']],
+    [['schema', 'a', 'b']],
+  ])('exit 2 for what it does not know: %j', async (words) => {
+    const { code, out, err } = await bluepost(...words)
+    expect([code, out]).toEqual([2, ''])
+    expect(err).toContain('--help shows how to call it')
+  })
 })
 
 describe('bluepost test', () => {
@@ -92,6 +109,26 @@ describe('bluepost test', () => {
     expect(out).toContain('adt\n  ✓ discharge\n')
     expect(out).toContain('warning: no test shows the reason “test message”  [untested-reason]')
     expect(out).toContain('1 test, 0 failed')
+  })
+
+  test('--coverage lists what is shown; --require-coverage fails for what is not', async () => {
+    const { code, out } = await bluepost('test', 'good', '--coverage')
+    expect(code).toBe(0)
+    expect(out).toContain('Coverage: 1 of 3 filter reasons and kinds of event are shown by a test')
+    expect(out).toContain('  ✓ adt  kind discharge: by “discharge”')
+    expect(out).toContain('  ✗ good/channels/adt.yaml:17  reason test message: by no test')
+    expect(await bluepost('test', 'good', '--require-coverage')).toMatchObject({ code: 1 })
+  })
+
+  test('--junit writes what build servers read', async () => {
+    expect(await bluepost('test', 'failing', '--junit', 'results.xml')).toMatchObject({ code: 1 })
+    const xml = readFileSync(join(folder, 'results.xml'), 'utf8')
+    expect(xml).toContain('<testsuite name="adt" tests="1" failures="1" errors="0" skipped="0">')
+    expect(xml).toContain('message="event.kind: expected &quot;transition&quot;, got &quot;discharge&quot;"')
+    expect(await bluepost('test', 'good', '--junit', 'nowhere/results.xml')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('nowhere/results.xml cannot be written'),
+    })
   })
 
   test('exit 1 with what differs', async () => {

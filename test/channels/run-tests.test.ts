@@ -52,6 +52,25 @@ describe('a test fails with a line for each difference', () => {
     ])
   })
 
+  test('which rule ended it, and what it saw', () => {
+    const filtered = aPlan({ filter: ["- { first: [PV1-44, PV1-2], is: E, else: 'no emergency' }"] })
+    const test = { name: 't', now, input: received, expect: { decision: 'trigger' as const }, at: 'a.yaml:9' }
+    const { results } = runTests([{ ...filtered, tests: [test] }], { acknowledge: () => 'AA' })
+    expect(results[0]!.stoppedBy).toEqual({
+      at: filtered.filter[0]!.at,
+      asks: 'the first of PV1-44, PV1-2 that is there is E',
+      saw: ['PV1-44 = nothing', 'PV1-2 = "I"'],
+    })
+  })
+
+  test('a part that must not be there', () => {
+    const event = { cancels: null, encounter: { disposition: null, class: null } }
+    expect(differences({ decision: 'trigger', event })).toEqual([
+      'event.encounter.class: expected nothing, got "I"',
+    ])
+    expect(differences({ decision: 'trigger', event: { claim: null } })).toEqual([])
+  })
+
   test('values, missing parts, and lists that are not equal in full', () => {
     expect(
       differences({
@@ -103,4 +122,29 @@ describe('what no test shows is named', () => {
   test('nothing where there are no tests at all: the lint says that', () => {
     expect(untestedOf(plain)).toEqual([])
   })
+})
+
+test('coverage names each reason and kind, and the tests that show it', () => {
+  const plan = aPlan({
+    filter: ["- { field: PV1-2, in: [I, E], else: 'no stay' }", '- { field: PV1-3, not: X }'],
+  })
+  const one = { now, input: received, at: 'channels/a.yaml:9' }
+  const outpatient = message('EVN|A03|20260302114400-0500', 'PID|1||E1^^^ASHBY', 'PV1|1|O')
+  const { coverage } = runTests(
+    [
+      {
+        ...plan,
+        tests: [
+          { ...one, name: 'stays', expect: { decision: 'trigger' } },
+          { ...one, name: 'leaves', input: outpatient, expect: { decision: 'filtered' } },
+        ],
+      },
+    ],
+    { acknowledge: () => 'AA' },
+  )
+  expect(coverage).toMatchObject([
+    { what: 'reason', words: 'no stay', shownBy: ['leaves'] },
+    { what: 'reason', words: 'PV1-3 is not X', shownBy: [] },
+    { what: 'kind', words: 'discharge', shownBy: ['stays'] },
+  ])
 })

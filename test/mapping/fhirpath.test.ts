@@ -91,3 +91,38 @@ describe('refused, with the reason', () => {
     expect(typeof checkFhirpath(`${'('.repeat(249)}1${')'.repeat(249)}`).valid).toBe('boolean')
   })
 })
+
+describe('what the engine would drop or misread without a word is refused', () => {
+  test.each([
+    ["Encounter.status = 'finished' Encounter.class.exists()", 'the FHIRPath expression cannot be read'],
+    ["Encounter.status = 'finished' garbage", 'the FHIRPath expression cannot be read'],
+    ['Encounter.period.end)', 'the FHIRPath expression has a ) that nothing opens'],
+    ['(Encounter.period.end', 'the FHIRPath expression lacks ) at its end'],
+    ['Encounter.where(a = 1', 'the FHIRPath expression lacks ) at its end'],
+    ["Encounter.status = 'finished", "the FHIRPath expression opens ' and never closes it"],
+    [
+      'Encounter.status // really',
+      'the FHIRPath expression has a comment; write it behind #, as in all of the file',
+    ],
+    ['Encounter.where(a = 1 b = 2)', 'the FHIRPath function where() takes 1 arguments, not 2'],
+    ['Encounter.status.substring()', 'the FHIRPath function substring() takes 1 or 2 arguments, not 0'],
+    ['Encouter.status', 'FHIR has no resource Encouter'],
+    ["Encounter.status = 'a' and encounter.x = Encountr.y", 'FHIR has no resource Encountr'],
+    ['Encounter.period.end, 3', 'the FHIRPath expression cannot be read'],
+  ])('%s', (expression, because) => {
+    expect(checkFhirpath(expression)).toMatchObject({ valid: false, because })
+  })
+
+  test.each([
+    "Encounter.identifier.where(system = 'http://x.example/Y.z').value",
+    "Encounter.class.code in ('AMB' | 'it\\'s (')",
+    'Encounter.participant[0].individual.reference',
+    "(Encounter.status = 'finished') and (Encounter.period.end.exists())",
+    'period.end',
+    '$this.value',
+    'Observation.value.ofType(Quantity).value > 3',
+    '{}',
+  ])('and this is not: %s', (expression) => {
+    expect(checkFhirpath(expression)).toEqual({ valid: true })
+  })
+})
