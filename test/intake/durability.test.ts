@@ -48,7 +48,7 @@ async function takeAway(): Promise<void> {
 async function bringBack(): Promise<void> {
   await administrator.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`)
   // A connection of the pool may learn of its end only when it is used.
-  for (let isBack = false; !isBack; )
+  for (let isBack = false; !isBack;)
     isBack = await database.dataSource.query('SELECT 1').then(
       () => true,
       () => false,
