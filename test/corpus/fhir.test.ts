@@ -66,7 +66,8 @@ function told({ type, focuses, eventNumbers, eventsSinceStart }: FhirNotificatio
 }
 
 function entriesOf(bundle: Resource): Resource[] {
-  return ((bundle['entry'] ?? []) as { resource?: Resource }[]).flatMap(({ resource }) => resource ?? [])
+  const entries = (bundle['entry'] ?? []) as { readonly resource?: Resource }[]
+  return entries.flatMap(({ resource }): Resource[] => (resource === undefined ? [] : [resource]))
 }
 
 /** On the channel for its type, an hour after it was changed. */
