@@ -42,7 +42,15 @@ export function readNotification(body: unknown): FhirNotification {
     case 'SubscriptionStatus':
       return fromStatus(first, entries, others)
     case 'MessageHeader':
-      return { ...somethingChanged, focuses: focusesOf(objects(first['focus']).flatMap(referenceIn)) }
+      // A focus within the message (urn:uuid) has no address to ask for it again: the server is searched.
+      return {
+        ...somethingChanged,
+        focuses: focusesOf(
+          objects(first['focus'])
+            .flatMap(referenceIn)
+            .filter((reference) => !reference.startsWith('urn:')),
+        ),
+      }
     default:
       return somethingChanged
   }

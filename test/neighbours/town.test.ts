@@ -50,6 +50,8 @@ test(
   'the engine can be killed at any time and goes on after it is started again',
   async () => {
     const before = town.phr.inbox.length
+    // The same document is not sent twice.
+    await town.clinic.publishes(ellen, { version: 2 })
     await town.phr.answers({ never: true, times: 1 })
     await town.hospital.sends(dischargeOf(ellen))
     await town.engine.kill('SIGKILL')

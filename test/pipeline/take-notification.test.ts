@@ -14,7 +14,8 @@ import { anAuthorization, aTransmission } from '../store/ellen.ts'
 import { aMailbox, ellensPhr, ours, pairOf } from './a-mailbox.ts'
 
 const minuteMs = 60_000
-const sentAt = new Date('2026-11-23T12:00:00Z')
+// The certificates of a run are valid from a day before it.
+const sentAt = new Date(Math.floor(Date.now() / minuteMs) * minuteMs - 3 * 60 * minuteMs)
 const after = (minutes: number) => new Date(sentAt.getTime() + minutes * minuteMs)
 
 let box: Awaited<ReturnType<typeof aMailbox>>
