@@ -5,6 +5,7 @@ import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { testedChannels } from './engine/channel-tests.ts'
 import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
 import { serveHttp } from './engine/http-listener.ts'
+import { publishedKeys } from './documents/signing-key.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
 import { followFeeds, type Feeds } from './engine/feeds.ts'
 import { followKeys } from './engine/followed-keys.ts'
@@ -207,6 +208,9 @@ export async function startEngine(
       channels: () => listeners?.views() ?? [],
       trust: () => trust.view(),
       subscriptions: subscriptionsOf(channels, dataSource),
+      publicKeys: publishedKeys(
+        settings.fhirServers.flatMap(({ auth }) => (auth.type === 'smart-backend' ? auth : [])),
+      ),
       unready: async () => [...(await unreadyDatabase(dataSource)), ...(listeners?.problems ?? [])],
       onDestinations: () => destinations.lookNow(),
     })

@@ -22,6 +22,8 @@ export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, Operati
   readonly trust: () => Promise<TrustView>
   readonly log: Log
   readonly subscriptions: SubscriptionPorts
+  /** Of our clients at FHIR servers, as JSON web keys (RFC 7517); public members alone. */
+  readonly publicKeys: readonly object[]
 }
 
 /** A request body: an authorization with fifty identifiers and twenty destinations is far below it. */
@@ -41,6 +43,10 @@ export function makeApi(ports: ApiPorts): Express {
   )
   app.use(operationRoutes(ports))
   app.use('/fhir/subscription', noStore, subscriptionRoutes(ports.subscriptions))
+  // FHIR servers read this to know our signatures (SMART Backend Services): a day is too long after a key was lost.
+  app.get('/.well-known/jwks.json', (_request, response) => {
+    response.set('cache-control', 'public, max-age=300').json({ keys: ports.publicKeys })
+  })
   app.get('/api/openapi.json', (_request, response) => void response.json(description))
 
   const v1 = express.Router()

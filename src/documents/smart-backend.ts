@@ -1,15 +1,18 @@
-import { createPrivateKey, randomUUID, type KeyObject } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import { Failed } from '../domain/failure.ts'
 import { boundedFetch, NoAnswer } from './bounded-fetch.ts'
+import { readSigningKey } from './signing-key.ts'
 
 /** A client registered with the FHIR server’s authorization server, as it stands in the settings. */
 export interface SmartBackendSetting {
   readonly clientId: string
   /** PEM (PKCS #8) or a JWK as JSON: RSA signs RS384, EC P-384 signs ES384; the client must support both kinds. */
   readonly key: string
-  /** `kid` of the public key in our published JWKS. Taken from the JWK where that names one. */
+  /** `kid` of the public key in our published JWKS. Default: that of the JWK, else its thumbprint (RFC 7638). */
   readonly keyId?: string
+  /** The key that will be used next: published already, so that servers know it before it signs. Form as `key`. */
+  readonly nextKey?: string
   /** Asked of `.well-known/smart-configuration` where absent. */
   readonly tokenUrl?: string
   readonly scope: string
@@ -52,7 +55,7 @@ export function smartBackend(
       .setProtectedHeader({
         alg: key.algorithm,
         typ: 'JWT',
-        ...(key.keyId === undefined ? {} : { kid: key.keyId }),
+        kid: key.keyId,
       })
       .setIssuer(setting.clientId)
       .setSubject(setting.clientId)
@@ -133,21 +136,6 @@ export function smartBackend(
       if (current?.token === token) current = undefined
     },
   }
-}
-
-function readSigningKey({ key, keyId }: SmartBackendSetting): {
-  privateKey: KeyObject
-  algorithm: 'RS384' | 'ES384'
-  keyId: string | undefined
-} {
-  const isJwk = key.trimStart().startsWith('{')
-  const jwk = isJwk ? (JSON.parse(key) as Record<string, unknown>) : undefined
-  const privateKey = jwk === undefined ? createPrivateKey(key) : createPrivateKey({ key: jwk, format: 'jwk' })
-  const kid = keyId ?? (typeof jwk?.['kid'] === 'string' ? jwk['kid'] : undefined)
-  if (privateKey.asymmetricKeyType === 'rsa') return { privateKey, algorithm: 'RS384', keyId: kid }
-  if (privateKey.asymmetricKeyDetails?.namedCurve === 'secp384r1')
-    return { privateKey, algorithm: 'ES384', keyId: kid }
-  throw new Error('smart-backend needs an RSA key (RS384) or an EC key on P-384 (ES384)')
 }
 
 /** RFC 6749 §5.2 error codes are fixed words; descriptions may quote anything and are left out. */

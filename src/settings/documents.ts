@@ -16,6 +16,7 @@ export interface FhirServerSetting {
         readonly clientId: string
         readonly key: string
         readonly keyId?: string
+        readonly nextKey?: string
         readonly tokenUrl?: string
         readonly scope: string
       }
@@ -90,6 +91,7 @@ function readFhirAuth(server: Section): FhirServerSetting['auth'] | undefined {
     'clientId',
     'key',
     'keyId',
+    'nextKey',
     'tokenUrl',
     'scope',
   ])
@@ -110,6 +112,7 @@ function readFhirAuth(server: Section): FhirServerSetting['auth'] | undefined {
       const clientId = section.required('clientId', 'the client id the server gave you')
       const key = section.secret('key', true)
       const tokenUrl = section.text('tokenUrl') === undefined ? undefined : section.url('tokenUrl')
+      const nextKey = section.secret('nextKey', false)
       if (clientId === undefined || key === undefined) return undefined
       const scope = section.text('scope') ?? 'system/Patient.rs system/DocumentReference.rs system/Binary.rs'
       return {
@@ -118,6 +121,7 @@ function readFhirAuth(server: Section): FhirServerSetting['auth'] | undefined {
         key,
         scope,
         ...optional('keyId', section.text('keyId')),
+        ...optional('nextKey', nextKey),
         ...optional('tokenUrl', tokenUrl),
       }
     }

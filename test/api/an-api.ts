@@ -50,6 +50,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
     channels: () => [],
+    publicKeys: [{ kty: 'EC', kid: 'k1' }],
     subscriptions: { channel: () => undefined, now: () => new Date() },
     trust: async () => ({ anchors: [], bundles: [] }),
     unready: async () => unready,
