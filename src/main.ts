@@ -236,7 +236,8 @@ export async function startEngine(
         },
       })
     }
-    return { channel: (name) => notified.get(name), now }
+    const needsCertificate = settings.listen.httpTls?.clientCa !== undefined
+    return { channel: (name) => notified.get(name), now, needsCertificate }
   }
 
   function noteDown(

@@ -30,7 +30,12 @@ export interface Settings {
   readonly mappingsDirectory: string
   readonly listen: {
     readonly http: Endpoint
-    readonly httpTls?: { readonly certificate: string; readonly privateKey: string }
+    readonly httpTls?: {
+      readonly certificate: string
+      readonly privateKey: string
+      /** Authorities, as a PEM file: FHIR servers that notify show a certificate of one of them. */
+      readonly clientCa?: string
+    }
     readonly smtp?: Endpoint
     readonly lmtp?: Endpoint | { readonly path: string }
     /** STARTTLS for inbound mail. */
@@ -201,12 +206,21 @@ function readListen(root: Section, path: (text: string) => string): Settings['li
         ? { path: path(lmtpText.replace(/^unix:/, '')) }
         : section!.endpoint('lmtp')
   const tls = (name: 'httpTls' | 'smtpTls') => {
-    const files = section?.section(name, ['certificate', 'privateKey'])
+    const files = section?.section(name, [
+      'certificate',
+      'privateKey',
+      ...(name === 'httpTls' ? ['clientCa'] : []),
+    ])
     const certificate = files?.required('certificate', 'path of a PEM file')
     const privateKey = files?.secret('privateKey', true)
+    const clientCa = name === 'httpTls' ? files?.text('clientCa') : undefined
     return certificate === undefined || privateKey === undefined
       ? undefined
-      : { certificate: path(certificate), privateKey }
+      : {
+          certificate: path(certificate),
+          privateKey,
+          ...(clientCa !== undefined && { clientCa: path(clientCa) }),
+        }
   }
   return {
     http: section?.endpoint('http') ?? { host: '127.0.0.1', port: 8080 },

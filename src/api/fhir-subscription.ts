@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { TLSSocket } from 'node:tls'
 import express, { Router, type Request } from 'express'
 import type { Heard } from '../pipeline/hear-notification.ts'
 import { Answer } from './problem.ts'
@@ -16,6 +17,8 @@ export interface NotifiedChannel {
 export interface SubscriptionPorts {
   readonly channel: (name: string) => NotifiedChannel | undefined
   readonly now: () => Date
+  /** Mutual TLS: whoever notifies has to show a certificate of an authority that the listener trusts, too. */
+  readonly needsCertificate: boolean
 }
 
 /** A full-resource Bundle with many events; what is larger is searched for instead. */
@@ -28,7 +31,7 @@ const burstMax = 500
  * Where FHIR servers send notifications: R4 rest-hook, Backport R4 and R4B, R5; POST and PUT, with and without a body. The
  * answer is 2xx once it is noted durably. Whoever does not know the secret learns nothing, not even which channels there are.
  */
-export function subscriptionRoutes({ channel, now }: SubscriptionPorts): Router {
+export function subscriptionRoutes({ channel, now, needsCertificate }: SubscriptionPorts): Router {
   const router = Router()
   const buckets = new Map<string, { left: number; atMs: number }>()
 
@@ -36,6 +39,8 @@ export function subscriptionRoutes({ channel, now }: SubscriptionPorts): Router 
   router.all('/:channel{/*rest}', async (request, response) => {
     if (request.method !== 'POST' && request.method !== 'PUT')
       throw new Answer({ status: 405, title: 'Notifications come by POST or PUT' })
+    if (needsCertificate && !(request.socket instanceof TLSSocket && request.socket.authorized))
+      throw new Answer({ status: 401, title: 'A client certificate of a trusted authority is missing' })
     const one = channel(String(request.params['channel']))
     if (one === undefined || !isSame(request.get(one.header) ?? '', one.secret))
       throw new Answer({ status: 401, title: 'The secret of the channel is missing or wrong' })

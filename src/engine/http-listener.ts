@@ -17,14 +17,26 @@ const headersMsMax = 10_000
  * @returns the URL
  * @throws Error in words for the operator, where it could be reached by others without TLS or login
  */
-export async function serveHttp(settings: Settings, app: RequestListener, stops: Stops): Promise<string> {
+export async function serveHttp(
+  settings: Pick<Settings, 'listen' | 'access'>,
+  app: RequestListener,
+  stops: Stops,
+): Promise<string> {
   const { http: on, httpTls } = settings.listen
   requireSafe(settings)
   const server =
     httpTls === undefined
       ? http.createServer(app)
       : https.createServer(
-          { cert: readFileSync(httpTls.certificate), key: httpTls.privateKey, minVersion: 'TLSv1.2' },
+          {
+            cert: readFileSync(httpTls.certificate),
+            key: httpTls.privateKey,
+            minVersion: 'TLSv1.2',
+            // Asked of everybody, demanded where servers notify: people log in by other means.
+            ...(httpTls.clientCa === undefined
+              ? {}
+              : { ca: readFileSync(httpTls.clientCa), requestCert: true, rejectUnauthorized: false }),
+          },
           app,
         )
   server.requestTimeout = requestMsMax
@@ -50,7 +62,7 @@ export async function serveHttp(settings: Settings, app: RequestListener, stops:
 }
 
 /** Elsewhere than on loopback, records travel by TLS and everybody says who they are. */
-function requireSafe({ listen: { http: on, httpTls }, access }: Settings): void {
+function requireSafe({ listen: { http: on, httpTls }, access }: Pick<Settings, 'listen' | 'access'>): void {
   if (isLoopback(on.host)) return
   if (httpTls === undefined)
     throw new Error(

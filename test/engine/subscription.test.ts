@@ -82,6 +82,7 @@ beforeAll(async () => {
     '/fhir/subscription',
     subscriptionRoutes({
       now: () => new Date(),
+      needsCertificate: false,
       channel: (name) =>
         name !== plan.name
           ? undefined

@@ -320,3 +320,15 @@ test('a source that is two things, or a server nobody knows, is told with its pl
     expect.stringContaining('is not the only thing'),
   ])
 })
+
+test('whoever notifies shows a certificate where the settings name who issues them; mail does not', () => {
+  const tls = 'certificate: a.pem, privateKey: env:TLS_KEY, clientCa: clinic.pem'
+  const environment = { TLS_KEY: 'key' }
+  expect(valid(`listen: { httpTls: { ${tls} } }\n`, environment).listen.httpTls).toMatchObject({
+    certificate: expect.stringMatching(/\/a\.pem$/),
+    clientCa: expect.stringMatching(/\/clinic\.pem$/),
+  })
+  expect(problemsOf(`listen: { smtpTls: { ${tls} } }\n`, environment)).toMatchObject([
+    expect.stringContaining('clientCa'),
+  ])
+})
