@@ -196,6 +196,7 @@ export async function startEngine(
     channels: LoadedChannels,
   ): Promise<string> {
     const { access, authorities, tracking } = settings
+    const doorRules = { now, needsCertificate: settings.listen.httpTls?.clientCa !== undefined }
     const app = makeApi({
       dataSource,
       metrics,
@@ -207,7 +208,8 @@ export async function startEngine(
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels: () => listeners?.views() ?? [],
       trust: () => trust.view(),
-      subscriptions: subscriptionsOf(channels, dataSource),
+      subscriptions: { ...doorRules, channel: notifiedBy(channels, dataSource) },
+      inbound: { ...doorRules, channel: (name) => listeners?.fed(name) },
       publicKeys: publishedKeys(
         settings.fhirServers.flatMap(({ auth }) => (auth.type === 'smart-backend' ? auth : [])),
       ),
@@ -218,7 +220,7 @@ export async function startEngine(
   }
 
   /** Channels that FHIR servers notify: whoever hears it, the process that has the feeds fetches what it names. */
-  function subscriptionsOf({ plans }: LoadedChannels, dataSource: DataSource): SubscriptionPorts {
+  function notifiedBy({ plans }: LoadedChannels, dataSource: DataSource): SubscriptionPorts['channel'] {
     const notified = new Map<string, NotifiedChannel>()
     for (const { name, enabled, source } of plans) {
       if (!enabled || source.type !== 'fhir-subscription') continue
@@ -236,8 +238,7 @@ export async function startEngine(
         },
       })
     }
-    const needsCertificate = settings.listen.httpTls?.clientCa !== undefined
-    return { channel: (name) => notified.get(name), now, needsCertificate }
+    return (name) => notified.get(name)
   }
 
   function noteDown(

@@ -7,6 +7,7 @@ import { auditRoutes } from './audit.ts'
 import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
 import { channelRoutes, type ChannelView } from './channels.ts'
 import { destinationRoutes } from './destinations.ts'
+import { inboundRoutes, type InboundPorts } from './inbound.ts'
 import { inboxRoutes } from './inbox.ts'
 import { subscriptionRoutes, type SubscriptionPorts } from './fhir-subscription.ts'
 import { description } from './openapi.ts'
@@ -22,6 +23,7 @@ export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, Operati
   readonly trust: () => Promise<TrustView>
   readonly log: Log
   readonly subscriptions: SubscriptionPorts
+  readonly inbound: InboundPorts
   /** Of our clients at FHIR servers, as JSON web keys (RFC 7517); public members alone. */
   readonly publicKeys: readonly object[]
 }
@@ -42,6 +44,7 @@ export function makeApi(ports: ApiPorts): Express {
     }),
   )
   app.use(operationRoutes(ports))
+  app.use('/inbound', noStore, inboundRoutes(ports.inbound))
   app.use('/fhir/subscription', noStore, subscriptionRoutes(ports.subscriptions))
   // FHIR servers read this to know our signatures (SMART Backend Services): a day is too long after a key was lost.
   app.get('/.well-known/jwks.json', (_request, response) => {

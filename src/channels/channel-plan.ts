@@ -34,7 +34,8 @@ export function readChannel(
       : surroundings,
   )
   const { type } = value['source'] as Values
-  const kind: PathKind = type === 'mllp' ? 'hl7v2' : 'fhirpath'
+  const { format } = value['source'] as Values
+  const kind: PathKind = type === 'mllp' || format === 'hl7v2' ? 'hl7v2' : 'fhirpath'
   const filter = readFilter(desk, value['filter'] as Values, kind)
   const mapping = readMap(desk, value['map'] as string, kind === 'hl7v2' ? 'hl7v2' : 'fhir', surroundings)
   const order =

@@ -38,7 +38,10 @@ export const channelSchema: JsonSchema = {
         description: 'where messages come from',
         required: ['type'],
         properties: {
-          type: { enum: ['mllp', 'fhir-subscription', 'fhir-poll'], description: 'the kind of source' },
+          type: {
+            enum: ['mllp', 'http', 'fhir-subscription', 'fhir-poll'],
+            description: 'the kind of source',
+          },
         },
         discriminator: { propertyName: 'type' },
         oneOf: [
@@ -89,6 +92,30 @@ export const channelSchema: JsonSchema = {
               ack: { $ref: '#/$defs/ack' },
             },
             ['type', 'listen'],
+          ),
+          object(
+            'HL7v2 messages or FHIR resources by POST to /inbound/CHANNEL',
+            {
+              type: { const: 'http' },
+              format: { enum: ['hl7v2', 'fhir'], description: 'what is posted; the mapping has to read it' },
+              verify: object(
+                'how a sender shows that it may feed the channel',
+                { header: { ...text, description: 'the name of an HTTP header' }, secret },
+                ['header', 'secret'],
+              ),
+              encoding: {
+                ...text,
+                description: 'the character set of messages with an empty MSH-18, such as UNICODE UTF-8',
+              },
+              maxMessageBytes: {
+                type: 'integer',
+                minimum: 1024,
+                maximum: frameBytesMax,
+                description: `a size in bytes, 1024 to ${frameBytesMax}`,
+              },
+              ack: { $ref: '#/$defs/ack' },
+            },
+            ['type', 'format', 'verify'],
           ),
           object(
             'notifications of a FHIR server',

@@ -15,6 +15,20 @@ export function readSource(desk: Desk, source: Values, surroundings: Surrounding
   switch (source['type']) {
     case 'mllp':
       return readMllp(desk, source, surroundings)
+    case 'http': {
+      const verify = source['verify'] as Values
+      const secret = readSecret(desk, ['source', 'verify', 'secret'], verify['secret'], surroundings)
+      checkEncoding(desk, source)
+      if (secret === undefined) return undefined
+      return {
+        type: 'http',
+        format: source['format'] as 'hl7v2',
+        verify: { header: verify['header'] as string, secret },
+        ...textAt(source, 'encoding'),
+        maxMessageBytes: (source['maxMessageBytes'] ?? frameBytesMax) as number,
+        ack: ackOf(source),
+      }
+    }
     case 'fhir-subscription': {
       checkServer(desk, source['server'] as string, surroundings)
       const verify = source['verify'] as Values
@@ -107,14 +121,7 @@ function readMllp(desk: Desk, source: Values, surroundings: Surroundings): Sourc
       `${listen.host} can be reached by others, and the channel has no tls`,
       'add tls: { cert: secret:NAME, key: secret:NAME }, or listen on 127.0.0.1',
     )
-  if (encoding !== undefined && charsetNamed(encoding) === undefined)
-    report(
-      desk,
-      ['source', 'encoding'],
-      'encoding',
-      `"${encoding}" is not a character set of HL7 table 0211`,
-      `such as UNICODE UTF-8, 8859/1, ASCII, ISO IR87${didYouMean(encoding, ['utf-8', 'UNICODE UTF-8', '8859/1', '8859/15', 'ASCII'])}`,
-    )
+  checkEncoding(desk, source)
   const secret = (key: string): SecretReference | undefined =>
     tls?.[key] === undefined ? undefined : readSecret(desk, ['source', 'tls', key], tls[key], surroundings)
   const [cert, key, clientCa] = [secret('cert'), secret('key'), secret('clientCa')]
@@ -136,14 +143,30 @@ function readMllp(desk: Desk, source: Values, surroundings: Surroundings): Sourc
     ...(encoding !== undefined && { encoding }),
     maxMessageBytes: (source['maxMessageBytes'] ?? frameBytesMax) as number,
     release: (source['release'] ?? 1) as 1,
-    ack: {
-      mode: 'auto',
-      after: 'stored',
-      onStoreError: 'retryable',
-      onInvalid: 'final',
-      ...(source['ack'] as Partial<AckPlan>),
-    },
+    ack: ackOf(source),
   }
+}
+
+function ackOf(source: Values): AckPlan {
+  return {
+    mode: 'auto',
+    after: 'stored',
+    onStoreError: 'retryable',
+    onInvalid: 'final',
+    ...(source['ack'] as Partial<AckPlan>),
+  }
+}
+
+function checkEncoding(desk: Desk, source: Values): void {
+  const encoding = source['encoding'] as string | undefined
+  if (encoding !== undefined && charsetNamed(encoding) === undefined)
+    report(
+      desk,
+      ['source', 'encoding'],
+      'encoding',
+      `"${encoding}" is not a character set of HL7 table 0211`,
+      `such as UNICODE UTF-8, 8859/1, ASCII, ISO IR87${didYouMean(encoding, ['utf-8', 'UNICODE UTF-8', '8859/1', '8859/15', 'ASCII'])}`,
+    )
 }
 
 /** RFC 1123 §2.1. A last label of digits alone would be an address that is none. */

@@ -107,7 +107,10 @@ async function tryOne(
   ports: TryPorts | undefined,
 ): Promise<TriedMessage> {
   const { content, note } = await withPatient(settings, plan, message, ports !== undefined)
-  const acknowledged = plan.source.type === 'mllp' ? acknowledgments.acknowledge(plan, message) : undefined
+  const acknowledged =
+    'ack' in plan.source && plan.mapping.input === 'hl7v2'
+      ? acknowledgments.acknowledge(plan, message)
+      : undefined
   const { evaluation, ...rest } = await tryMessage(plan, content, at, ports)
   return {
     number,

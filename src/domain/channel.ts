@@ -34,7 +34,7 @@ export interface ChannelPlan {
   readonly revision: string
 }
 
-export type Source = MllpSource | FhirSubscriptionSource | FhirPollSource
+export type Source = MllpSource | HttpSource | FhirSubscriptionSource | FhirPollSource
 
 /** The name of a secret in the settings; its value never enters a plan. */
 export interface SecretReference {
@@ -66,6 +66,17 @@ export interface MllpSource {
   readonly maxMessageBytes: number
   /** Of MLLP. In release 2 each frame is answered by a commit block, whatever the message itself asks for. */
   readonly release: 1 | 2
+  readonly ack: AckPlan
+}
+
+/** Messages that are posted to `/inbound/CHANNEL`. */
+export interface HttpSource {
+  readonly type: 'http'
+  readonly format: 'hl7v2' | 'fhir'
+  readonly verify: { readonly header: string; readonly secret: SecretReference }
+  /** As for MLLP. */
+  readonly encoding?: string
+  readonly maxMessageBytes: number
   readonly ack: AckPlan
 }
 

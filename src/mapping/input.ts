@@ -85,7 +85,7 @@ function openFhir(resource: FhirResource, zone: Zone): Input {
 }
 
 function openHl7(plan: ChannelPlan, bytes: Buffer): Input | Quarantined {
-  const encoding = plan.source.type === 'mllp' ? plan.source.encoding : undefined
+  const encoding = 'encoding' in plan.source ? plan.source.encoding : undefined
   try {
     const message = readHl7(bytes, encoding === undefined ? {} : { charset: encoding })
     return { type: 'hl7v2', message, zone: zoneOf(message.first('MSH-7')) ?? plan.timezone }

@@ -51,6 +51,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     access: { keys, openOnLoopback: false, ...rules },
     channels: () => [],
     publicKeys: [{ kty: 'EC', kid: 'k1' }],
+    inbound: { channel: () => undefined, now: () => new Date(), needsCertificate: false },
     subscriptions: { channel: () => undefined, now: () => new Date(), needsCertificate: false },
     trust: async () => ({ anchors: [], bundles: [] }),
     unready: async () => unready,
