@@ -27,6 +27,8 @@ let ours: Postfix
 let theirs: Postfix
 let line: Awaited<ReturnType<typeof lineThatBreaks>>
 const stops: (() => unknown)[] = []
+let versions = 0
+
 /** What our own Postfix, and theirs, say to each recipient and each whole message. */
 let atOurs: (question: PolicyQuestion) => string = accept
 let atTheirs = atOurs
@@ -102,6 +104,8 @@ afterAll(async () => {
 /** Ellen goes home; what becomes of the transmission once it has ended. */
 async function ellenGoesHome(controlId: string) {
   const known = new Set((await town.transmissions()).map(({ id }) => id))
+  // The same document is not sent twice in a row.
+  if (versions++ > 0) await town.clinic.publishes(ellen, { version: versions })
   await town.hospital.sends(dischargeOf(ellen, { controlId }))
   let id = ''
   await town.until(
