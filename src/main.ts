@@ -8,6 +8,7 @@ import { serveHttp } from './engine/http-listener.ts'
 import { publishedKeys } from './documents/signing-key.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
 import { followFeeds, type Feeds } from './engine/feeds.ts'
+import { followFileDrops } from './engine/file-drops.ts'
 import { followKeys } from './engine/followed-keys.ts'
 import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
@@ -175,16 +176,17 @@ export async function startEngine(
     const store = openInboundMessages(dataSource, { onCommitted: (lanes) => decider?.wake(lanes) })
     stops.add('the message store', () => store.close())
     feeds = followFeeds(plans, settings, { dataSource, store, log, stops })
+    const drops = followFileDrops(plans, { dataSource, store, metrics, log, now, stops })
     const listeners = await listenToChannels(plans, {
       store,
       secrets: settings.secrets,
       metrics,
       log,
       now,
-      feed: feeds.standing,
+      feed: (channel) => feeds?.standing(channel) ?? drops.standing(channel),
     })
     stops.add('the channels', () => listeners.close(drainMsMax))
-    return { ...listeners, listens: [...listeners.listens, ...feeds.listens] }
+    return { ...listeners, listens: [...listeners.listens, ...feeds.listens, ...drops.listens] }
   }
 
   function startServing(

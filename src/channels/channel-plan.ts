@@ -1,3 +1,4 @@
+import { inputOf } from '../domain/channel.ts'
 import type {
   Alert,
   ChannelPlan,
@@ -5,8 +6,10 @@ import type {
   Dedupe,
   FilterRule,
   Hold,
+  InputKind,
   MappingPlan,
   ValuePath,
+  Source,
 } from '../domain/channel.ts'
 import { isTimeZone } from '../lib/hl7v2-time.ts'
 import { readTest } from './channel-test.ts'
@@ -33,11 +36,11 @@ export function readChannel(
       ? { ...surroundings, fhirServers: undefined, hasSecret: undefined }
       : surroundings,
   )
-  const { type } = value['source'] as Values
-  const { format } = value['source'] as Values
-  const kind: PathKind = type === 'mllp' || format === 'hl7v2' ? 'hl7v2' : 'fhirpath'
+  const { type, format } = value['source'] as Values
+  const input = inputOf({ type, format } as Pick<Source, 'type'>)
+  const kind: PathKind = input === 'fhir' ? 'fhirpath' : input
   const filter = readFilter(desk, value['filter'] as Values, kind)
-  const mapping = readMap(desk, value['map'] as string, kind === 'hl7v2' ? 'hl7v2' : 'fhir', surroundings)
+  const mapping = readMap(desk, value['map'] as string, input, surroundings)
   const order =
     value['order'] === undefined ? undefined : { key: keyOf(desk, ['order', 'key'], value['order'], kind) }
   const dedupe = value['dedupe'] === undefined ? undefined : readDedupe(desk, value['dedupe'] as Values, kind)
@@ -50,7 +53,7 @@ export function readChannel(
     readTimeSpan(desk, ['retention', key], retention[key]),
   )
   const timezone = readTimezone(desk, value['timezone'])
-  warnOfNoEffect(desk, value)
+  warnOfNoEffect(desk, value, input)
   const tests = ((value['tests'] ?? []) as readonly Values[]).map((test, index) =>
     readTest(desk, ['tests', index], test, kind, filter, surroundings),
   )
@@ -150,7 +153,17 @@ function readMap(
 }
 
 /** A key that says something and does nothing must not pass in silence. */
-function warnOfNoEffect(desk: Desk, value: Values): void {
+function warnOfNoEffect(desk: Desk, value: Values, input: InputKind): void {
+  if (value['attach'] !== undefined && input === 'x12')
+    warn(desk, ['attach'], 'not-in-effect', 'a remittance brings no document along', 'remove attach:')
+  if (value['identity'] !== undefined && input !== 'hl7v2')
+    warn(
+      desk,
+      ['identity'],
+      'not-in-effect',
+      'merges and moves of records are told in HL7v2 alone',
+      'remove identity:',
+    )
   if (value['alerts'] !== undefined)
     warn(
       desk,

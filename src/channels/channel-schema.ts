@@ -39,7 +39,7 @@ export const channelSchema: JsonSchema = {
         required: ['type'],
         properties: {
           type: {
-            enum: ['mllp', 'http', 'fhir-subscription', 'fhir-poll'],
+            enum: ['mllp', 'http', 'fhir-subscription', 'fhir-poll', 'file-drop'],
             description: 'the kind of source',
           },
         },
@@ -165,6 +165,33 @@ export const channelSchema: JsonSchema = {
               ack: { $ref: '#/$defs/ack' },
             },
             ['type', 'server', 'query', 'every', 'cursor'],
+          ),
+          object(
+            'a directory in which files are put',
+            {
+              type: { const: 'file-drop' },
+              directory: {
+                ...text,
+                description: 'the directory; files are moved into it when they are whole',
+              },
+              pattern: { ...text, description: 'of file names, such as *.835; default: * (all)' },
+              format: {
+                enum: ['hl7v2', 'x12-835', 'ndjson'],
+                description:
+                  'hl7v2: messages and batches; x12-835: remittances; ndjson: one FHIR resource a line',
+              },
+              archive: {
+                ...text,
+                description: 'where files go that were taken; default: archive in the directory',
+              },
+              quarantine: {
+                ...text,
+                description: 'where files go that cannot be read; default: quarantine in the directory',
+              },
+              every: { ...duration, description: 'how often the directory is looked at; default: 10s' },
+              ack: { $ref: '#/$defs/ack' },
+            },
+            ['type', 'directory', 'format'],
           ),
         ],
       },

@@ -1,6 +1,7 @@
 import type { ChannelTest, FilterRule } from '../domain/channel.ts'
 import { setField } from '../lib/hl7v2-edit.ts'
 import { parsePath } from '../lib/hl7v2-path.ts'
+import { setX12 } from '../lib/x12-message.ts'
 import { dependsOnTime, hintForPath, report } from './condition-plan.ts'
 import type { Desk, PathKind } from './condition-plan.ts'
 import { setElement } from './set-element.ts'
@@ -22,8 +23,8 @@ export function readTest(
 ): ChannelTest | undefined {
   const now = readNow(desk, place, value['now'], filter)
   const input =
-    kind === 'hl7v2'
-      ? readSample(desk, place, value, surroundings)
+    kind !== 'fhirpath'
+      ? readSample(desk, place, value, surroundings, kind)
       : readResource(desk, place, value, surroundings)
   if (now === undefined || input === undefined) return undefined
   return {
@@ -111,7 +112,13 @@ function parsed(bytes: Buffer): unknown {
   }
 }
 
-function readSample(desk: Desk, place: Place, value: Values, { sample }: Surroundings): Buffer | undefined {
+function readSample(
+  desk: Desk,
+  place: Place,
+  value: Values,
+  { sample }: Surroundings,
+  kind: PathKind,
+): Buffer | undefined {
   if (value['input'] !== undefined)
     return report(
       desk,
@@ -122,17 +129,25 @@ function readSample(desk: Desk, place: Place, value: Values, { sample }: Surroun
       'key',
     )
   if (value['sample'] === undefined)
-    return report(desk, place, 'test', 'the test has no message', 'add sample: samples/NAME.hl7')
+    return report(
+      desk,
+      place,
+      'test',
+      'the test has no message',
+      kind === 'x12' ? 'add sample: samples/NAME.835' : 'add sample: samples/NAME.hl7',
+    )
   const found = sample(value['sample'] as string)
   if (typeof found === 'string')
     return report(desk, [...place, 'sample'], 'sample-unknown', found, 'samples lie in channels/samples/')
   let bytes = found
   for (const [path, wanted] of Object.entries((value['set'] ?? {}) as Values)) {
     const at = [...place, 'set', path]
-    const reading = parsePath(path)
-    if (!reading.valid) return report(desk, at, 'path', reading.because, hintForPath(path), 'key')
+    if (kind === 'hl7v2') {
+      const reading = parsePath(path)
+      if (!reading.valid) return report(desk, at, 'path', reading.because, hintForPath(path), 'key')
+    }
     try {
-      bytes = setField(bytes, path, String(wanted))
+      bytes = (kind === 'x12' ? setX12 : setField)(bytes, path, String(wanted))
     } catch (error) {
       return report(
         desk,

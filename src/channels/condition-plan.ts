@@ -1,5 +1,6 @@
 import type { Condition, Test, ValuePath } from '../domain/channel.ts'
 import { parsePath, parseRelativePath } from '../lib/hl7v2-path.ts'
+import { parseX12Part, parseX12Path, parseX12Segment } from '../lib/x12-path.ts'
 import { readDurationMs } from '../lib/duration.ts'
 import { checkFhirpath, fhirpathFunctions } from '../mapping/fhirpath.ts'
 import { resourceTypes } from '../mapping/resource-types.ts'
@@ -62,6 +63,33 @@ export function readPath(desk: Desk, place: Place, value: unknown, kind: PathKin
       `allowed: ${fhirpathFunctions.join(', ')}${didYouMean(reading.unknownFunction, fhirpathFunctions)}`,
     )
   }
+  if (kind === 'x12') {
+    const reading = parseX12Path(text)
+    return reading.valid
+      ? { type: 'x12', text, path: reading.path }
+      : report(desk, place, 'path', reading.because, hintForX12(text))
+  }
+  if (kind === 'x12-segment') {
+    const reading = parseX12Segment(text)
+    return reading.valid
+      ? { type: 'x12-segment', text, path: reading.path }
+      : report(desk, place, 'path', reading.because, 'each: takes whole segments: "NM1[QC]"')
+  }
+  if (kind === 'x12-part') {
+    const reading = parseX12Part(text)
+    if (reading.valid) return { type: 'x12-part', text, path: reading.path }
+    // Who issued a member number stands in another segment than the number.
+    const elsewhere = parseX12Path(text)
+    return elsewhere.valid
+      ? { type: 'x12', text, path: elsewhere.path }
+      : report(
+          desk,
+          place,
+          'path',
+          reading.because,
+          'inside each:, paths begin at the element: "9" for the ninth',
+        )
+  }
   if (kind === 'hl7v2') {
     const reading = parsePath(text)
     return reading.valid
@@ -78,6 +106,18 @@ export function readPath(desk: Desk, place: Place, value: unknown, kind: PathKin
         reading.because,
         'inside each:, paths begin at the component: "5" for the fifth',
       )
+}
+
+/** Elements are often written with two digits, as the implementation guides do: CLP02. */
+function hintForX12(text: string): string | undefined {
+  const repaired = text
+    .toUpperCase()
+    .replace(
+      /^([A-Z][A-Z0-9]{1,2}?(?:\[[A-Z0-9]{1,3}\])?)[-. _]?0?([1-9][0-9]?)(?:-0?([1-9][0-9]?))?$/,
+      '$1-$2.$3',
+    )
+    .replace(/\.$/, '')
+  return repaired !== text && parseX12Path(repaired).valid ? `did you mean "${repaired}"?` : undefined
 }
 
 /** A path that was probably meant. */
@@ -151,7 +191,7 @@ export function readCondition(
       desk,
       [...place, subject],
       'condition',
-      kind === 'fhirpath' ? 'field: is for HL7v2 messages' : 'fhirpath: is for FHIR resources',
+      kind === 'fhirpath' ? 'field: is for HL7v2 and X12 messages' : 'fhirpath: is for FHIR resources',
       `write one of ${subjectsHere}`,
       'key',
     )

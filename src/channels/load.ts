@@ -66,7 +66,8 @@ export function loadChannels(files: ChannelFiles): LoadedChannels {
     used.add(yaml.value['map'])
     const desk: Desk = { yaml, problems: [] }
     const plan = planOf(desk, files, surroundings, mappings)
-    if (plan !== undefined && !takesPort(desk, plan, listeners)) plans.push(plan)
+    if (plan !== undefined && !takesPort(desk, plan, listeners) && !takesFiles(desk, plan, plans))
+      plans.push(plan)
     problems.push(...desk.problems)
   }
   for (const [name, { plan, yaml }] of mappings)
@@ -127,6 +128,28 @@ function takesPort(desk: Desk, plan: ChannelPlan, listeners: Listener[]): boolea
       'port-taken',
       `port ${port} is taken by the channel "${other.channel}"`,
       'choose another port, or set enabled: false on one of them',
+    ),
+  )
+  return true
+}
+
+/** Of two channels that take the same files, nobody could say which gets one. */
+function takesFiles(desk: Desk, { enabled, source }: ChannelPlan, others: readonly ChannelPlan[]): boolean {
+  if (source.type !== 'file-drop' || !enabled) return false
+  const other = others.find(
+    (one) =>
+      one.enabled &&
+      one.source.type === 'file-drop' &&
+      one.source.directory === source.directory &&
+      [one.source.pattern, '*'].includes(source.pattern === '*' ? one.source.pattern : source.pattern),
+  )
+  if (other === undefined) return false
+  desk.problems.push(
+    desk.yaml.problem(
+      ['source', 'directory'],
+      'wrong-value',
+      `the channel "${other.name}" takes the files of this directory`,
+      'name another directory or pattern, or set enabled: false on one of them',
     ),
   )
   return true

@@ -16,7 +16,7 @@ export function readMapping(desk: Desk, tables: Tables): MappingPlan | undefined
     desk,
     tables,
     used,
-    kind: input === 'fhir' ? 'fhirpath' : 'hl7v2',
+    kind: input === 'fhir' ? 'fhirpath' : input,
     inside: false,
   }
   const rows = (value['rows'] as readonly Record<string, unknown>[])

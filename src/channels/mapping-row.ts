@@ -129,6 +129,9 @@ function readConstant(
   return { ...part, type: 'constant', value: text }
 }
 
+/** What paths mean inside `each:`. */
+const insideKinds: Partial<Record<PathKind, PathKind>> = { hl7v2: 'repetition', x12: 'x12-part' }
+
 function readEach(
   context: RowContext,
   place: Place,
@@ -145,7 +148,7 @@ function readEach(
       'each: fills patient.identifiers',
       'key',
     )
-  const path = readPath(desk, [...place, 'each'], row['each'], kind)
+  const path = readPath(desk, [...place, 'each'], row['each'], kind === 'x12' ? 'x12-segment' : kind)
   if (path?.type === 'hl7v2' && (path.path.component !== undefined || path.path.repetition !== undefined))
     return report(
       desk,
@@ -154,7 +157,7 @@ function readEach(
       'each: takes a whole field',
       'write it without component, such as PID-3',
     )
-  const inner: RowContext = { ...context, kind: kind === 'hl7v2' ? 'repetition' : 'fhirpath', inside: true }
+  const inner: RowContext = { ...context, kind: insideKinds[kind] ?? kind, inside: true }
   const keep =
     row['keep'] === undefined ? undefined : readCondition(desk, [...place, 'keep'], row['keep'], inner.kind)
   if (row['rows'] === undefined)
@@ -223,7 +226,7 @@ function readValueRow(
   if (as === undefined) return undefined
   if (as === 'assigner')
     for (const [index, path] of paths.entries())
-      if (path.type !== 'fhirpath' && path.path.subcomponent !== undefined)
+      if ((path.type === 'hl7v2' || path.type === 'repetition') && path.path.subcomponent !== undefined)
         return report(
           desk,
           source === 'first' ? [...place, 'first', index] : [...place, 'from'],

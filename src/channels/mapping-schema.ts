@@ -12,7 +12,7 @@ export const mappingSchema: JsonSchema = {
     {
       mapping: { ...name, description: 'the name of the mapping; the file is NAME.yaml' },
       version: { const: 1, description: 'the version of this format' },
-      input: { enum: ['hl7v2', 'fhir'], description: 'what is read' },
+      input: { enum: ['hl7v2', 'fhir', 'x12'], description: 'what is read' },
       output: { const: 'trigger-event/1', description: 'what is made' },
       rows: { type: 'array', minItems: 1, items: { $ref: '#/$defs/row' }, description: 'a list of rows' },
     },

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
-import type { AckPlan, SecretReference, Source } from '../domain/channel.ts'
+import { resolve } from 'node:path'
+import type { AckPlan, FileDropSource, SecretReference, Source } from '../domain/channel.ts'
 import { frameBytesMax } from '../domain/limits.ts'
 import { charsetNamed } from '../lib/hl7v2-charset.ts'
 import { readTimeSpan, report } from './condition-plan.ts'
@@ -96,8 +97,68 @@ export function readSource(desk: Desk, source: Values, surroundings: Surrounding
         cursor: { field: cursor['field'] as string, overlapMs: overlapMs ?? 0 },
       }
     }
+    case 'file-drop':
+      return readFileDrop(desk, source)
     default:
       return undefined
+  }
+}
+
+/** Looking is a list of names: more often than this finds nothing sooner, as a file must stand still over two looks. */
+const everyMsMin = 1_000
+const everyMsUsual = 10_000
+
+function readFileDrop(desk: Desk, source: Values): FileDropSource {
+  const directory = resolve(source['directory'] as string)
+  const archive = resolve(directory, (source['archive'] as string | undefined) ?? 'archive')
+  const quarantine = resolve(directory, (source['quarantine'] as string | undefined) ?? 'quarantine')
+  for (const [key, place] of [
+    ['archive', archive],
+    ['quarantine', quarantine],
+  ] as const)
+    if (place === directory)
+      report(
+        desk,
+        ['source', key],
+        'wrong-value',
+        `${key}: is the directory that is watched: what was taken would be taken again`,
+        `write ${key}: ${key}, or leave it out`,
+      )
+  if (archive === quarantine)
+    report(
+      desk,
+      ['source', source['quarantine'] === undefined ? 'archive' : 'quarantine'],
+      'wrong-value',
+      'archive: and quarantine: are the same directory: nobody could tell what was taken',
+      'name two directories, or leave both out',
+    )
+  const pattern = (source['pattern'] ?? '*') as string
+  if (/[/\\]/.test(pattern))
+    report(
+      desk,
+      ['source', 'pattern'],
+      'wrong-value',
+      'the pattern names a directory; subdirectories are not looked into',
+      'write a pattern of file names, such as *.835',
+    )
+  const everyMs =
+    source['every'] === undefined ? everyMsUsual : readTimeSpan(desk, ['source', 'every'], source['every'])
+  if (everyMs !== undefined && everyMs < everyMsMin)
+    report(
+      desk,
+      ['source', 'every'],
+      'duration',
+      'looking more often than once a second finds nothing sooner',
+      'write 1s or more',
+    )
+  return {
+    type: 'file-drop',
+    directory,
+    pattern,
+    format: source['format'] as FileDropSource['format'],
+    archive,
+    quarantine,
+    everyMs: everyMs ?? everyMsUsual,
   }
 }
 

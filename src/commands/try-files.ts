@@ -1,7 +1,9 @@
 import { readFileSync, statSync } from 'node:fs'
-import type { ChannelPlan } from '../domain/channel.ts'
+import type { ChannelPlan, InputKind } from '../domain/channel.ts'
 import { objects } from '../domain/fhir-patient.ts'
 import { messagesIn, messagesPerFrameMax } from '../intake/batch.ts'
+import { Unsplittable } from '../intake/split.ts'
+import { X12Claims } from '../intake/x12-claims.ts'
 import type { TraceStep } from '../mapping/trace.ts'
 import type { Tried } from '../pipeline/try-message.ts'
 import { Findings, Usage } from './command.ts'
@@ -38,8 +40,9 @@ export function readInput(file: string): Buffer {
   }
 }
 
-/** What a file holds: FHIR resources in JSON, or HL7v2. */
-export function kindOf(bytes: Buffer): 'fhir' | 'hl7v2' {
+/** What a file holds: FHIR resources in JSON, X12 interchanges, or HL7v2. */
+export function kindOf(bytes: Buffer): InputKind {
+  if (/^\ufeff?\s*ISA[^A-Za-z0-9\s]/.test(bytes.toString('utf8', 0, 200))) return 'x12'
   return /^\ufeff?\s*[[{]/.test(bytes.toString('utf8', 0, 200)) ? 'fhir' : 'hl7v2'
 }
 
@@ -49,8 +52,9 @@ export function kindOf(bytes: Buffer): 'fhir' | 'hl7v2' {
  *
  * @throws Findings where there is none, or too many
  */
-export function messagesOf(bytes: Buffer, kind: 'fhir' | 'hl7v2'): readonly Buffer[] {
-  const messages = kind === 'fhir' ? resourcesOf(bytes) : messagesIn(withoutFrames(bytes))
+export function messagesOf(bytes: Buffer, kind: InputKind): readonly Buffer[] {
+  const messages =
+    kind === 'fhir' ? resourcesOf(bytes) : kind === 'x12' ? claimsOf(bytes) : messagesIn(withoutFrames(bytes))
   if (messages === undefined || messages.length > messagesPerFrameMax)
     throw new Findings(`the file holds more than ${messagesPerFrameMax} messages: try a part of it`)
   if (messages.length === 0 || messages.every((one) => one.toString('latin1').trim() === ''))
@@ -64,6 +68,16 @@ function withoutFrames(bytes: Buffer): Buffer {
   const plain = Buffer.from(bytes)
   for (const [index, byte] of plain.entries()) if (byte === 0x0b || byte === 0x1c) plain[index] = 0x0d
   return plain
+}
+
+function claimsOf(bytes: Buffer): Buffer[] {
+  const splitter = new X12Claims()
+  try {
+    return [...splitter.push(bytes), ...splitter.end()].map(({ content }) => content)
+  } catch (error) {
+    if (error instanceof Unsplittable) throw new Findings(error.because)
+    throw error
+  }
 }
 
 function resourcesOf(bytes: Buffer): Buffer[] {
@@ -101,10 +115,10 @@ function asBytes(value: unknown): Buffer {
  */
 export function channelFor(
   plans: readonly ChannelPlan[],
-  kind: 'fhir' | 'hl7v2',
+  kind: InputKind,
   wanted: string | undefined,
 ): ChannelPlan {
-  const words = kind === 'fhir' ? 'FHIR resources' : 'HL7v2 messages'
+  const words = { fhir: 'FHIR resources', hl7v2: 'HL7v2 messages', x12: 'X12 transactions' }[kind]
   const fitting = plans.filter(({ mapping }) => mapping.input === kind)
   const names = fitting.map(({ name }) => name).join(', ')
   const list =

@@ -34,7 +34,16 @@ export interface ChannelPlan {
   readonly revision: string
 }
 
-export type Source = MllpSource | HttpSource | FhirSubscriptionSource | FhirPollSource
+export type Source = MllpSource | HttpSource | FhirSubscriptionSource | FhirPollSource | FileDropSource
+
+/** What a source gives, and a mapping reads. */
+export type InputKind = 'hl7v2' | 'fhir' | 'x12'
+
+export function inputOf(source: Pick<Source, 'type'> & { readonly format?: unknown }): InputKind {
+  if (source.type === 'mllp') return 'hl7v2'
+  if (source.type !== 'file-drop' && source.type !== 'http') return 'fhir'
+  return source.format === 'hl7v2' ? 'hl7v2' : source.format === 'x12-835' ? 'x12' : 'fhir'
+}
 
 /** The name of a secret in the settings; its value never enters a plan. */
 export interface SecretReference {
@@ -102,6 +111,19 @@ export interface FhirPollSource {
   readonly cursor: { readonly field: string; readonly overlapMs: number }
 }
 
+/** A directory in which others put files; each is moved out of it when its messages are on disk. */
+export interface FileDropSource {
+  readonly type: 'file-drop'
+  readonly directory: string
+  /** Of file names: `*` stands for any characters, `?` for one. */
+  readonly pattern: string
+  readonly format: 'hl7v2' | 'x12-835' | 'ndjson'
+  /** Where files go that were taken, and those that could not be. */
+  readonly archive: string
+  readonly quarantine: string
+  readonly everyMs: number
+}
+
 export interface Dedupe {
   readonly key: readonly ValuePath[]
   readonly windowMs: number
@@ -140,6 +162,9 @@ export type ValuePath =
   | { readonly type: 'hl7v2'; readonly text: string; readonly path: FieldPath }
   | { readonly type: 'repetition'; readonly text: string; readonly path: PartPath }
   | { readonly type: 'fhirpath'; readonly text: string }
+  | { readonly type: 'x12'; readonly text: string; readonly path: X12FieldPath }
+  | { readonly type: 'x12-segment'; readonly text: string; readonly path: X12SegmentPath }
+  | { readonly type: 'x12-part'; readonly text: string; readonly path: X12PartPath }
 
 /** PID-3[2].4.1; all numbers count from 1. */
 export interface FieldPath {
@@ -150,6 +175,22 @@ export interface FieldPath {
   readonly component?: number
   readonly subcomponent?: number
 }
+
+/** NM1[QC]: all segments of a name, or those with this first element. */
+export interface X12SegmentPath {
+  readonly segment: string
+  readonly qualifier?: string
+}
+
+/** 1.2, inside one segment; `through`: the last of several elements that are read as one (GS-4-5). */
+export interface X12PartPath {
+  readonly element: number
+  readonly through?: number
+  readonly component?: number
+}
+
+/** NM1[QC]-9; all numbers count from 1. */
+export interface X12FieldPath extends X12SegmentPath, X12PartPath {}
 
 /** 4.1, inside one repetition. */
 export interface PartPath {
@@ -193,7 +234,7 @@ export interface FilterRule {
 /** A table of rows that turns an input into one trigger event. */
 export interface MappingPlan {
   readonly name: string
-  readonly input: 'hl7v2' | 'fhir'
+  readonly input: InputKind
   readonly rows: readonly MappingRow[]
   readonly tables: ReadonlyMap<string, LookupTable>
 }

@@ -46,7 +46,7 @@ export function followFeeds(plans: readonly ChannelPlan[], settings: Settings, p
 
   for (const plan of plans) {
     const { source } = plan
-    if (!plan.enabled || source.type === 'mllp' || source.type === 'http') continue
+    if (!plan.enabled || (source.type !== 'fhir-poll' && source.type !== 'fhir-subscription')) continue
     const setting = settings.fhirServers.find(({ name }) => name === source.server)
     if (setting === undefined) continue
     const server = fhirServer(setting, { signal: stopping.signal })

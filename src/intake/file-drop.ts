@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { pipeline } from 'node:stream'
+import { pipeline, Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { frameBytesMax } from '../domain/limits.ts'
 import { Hl7File } from './hl7-file.ts'
@@ -43,8 +43,9 @@ export async function openFile(path: string, format: FileFormat): Promise<Opened
       const splitter = splitterFor(format, patients)
       const magic = await readHead(2)
       const isPacked = magic[0] === 0x1f && magic[1] === 0x8b
-      const raw = handle.createReadStream({ start: 0, autoClose: false, highWaterMark: chunkBytes })
-      const stream = isPacked ? pipeline(raw, createGunzip({ chunkSize: chunkBytes }), () => {}) : raw
+      const stream = isPacked
+        ? pipeline(Readable.from(chunks()), createGunzip({ chunkSize: chunkBytes }), () => {})
+        : chunks()
       let bytes = 0
       try {
         for await (const chunk of stream as AsyncIterable<Buffer>) {
@@ -62,8 +63,6 @@ export async function openFile(path: string, format: FileFormat): Promise<Opened
             'the file cannot be unpacked (gzip): it was cut off or damaged, ask the sender for it again',
           )
         throw error
-      } finally {
-        raw.destroy()
       }
     },
     async isUnchanged() {
@@ -72,6 +71,16 @@ export async function openFile(path: string, format: FileFormat): Promise<Opened
     },
     head: (bytesMax) => readHead(bytesMax),
     close: () => handle.close(),
+  }
+
+  /** Each chunk in memory of its own: what is cut out of it may be kept for longer. */
+  async function* chunks(): AsyncGenerator<Buffer> {
+    for (let at = 0; ;) {
+      const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafeSlow(chunkBytes), 0, chunkBytes, at)
+      if (bytesRead === 0) return
+      at += bytesRead
+      yield buffer.subarray(0, bytesRead)
+    }
   }
 
   async function readHead(bytesMax: number): Promise<Buffer> {

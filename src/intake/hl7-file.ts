@@ -96,6 +96,8 @@ export class Hl7File implements Splitter {
     const part = this.#part
     this.#separator ??= bytes[3]
     switch (part) {
+      case undefined:
+        return
       case 'MSH':
         this.#messages++
         yield this.#pieceOf(bytes)

@@ -9,6 +9,7 @@ export class Metrics {
   readonly decided: Counter<'channel' | 'state' | 'outcome'>
   readonly transmissions: Counter<'outcome'>
   readonly notifications: Counter<'effect'>
+  readonly files: Counter<'channel' | 'outcome'>
   readonly ackSeconds: Histogram<'channel'>
   readonly connections: Gauge<'channel'>
   readonly open: Gauge<'state'>
@@ -45,6 +46,12 @@ export class Metrics {
       name: 'bluepost_notifications_total',
       help: 'Notifications by effect: moved, late, already-known, ignored.',
       labelNames: ['effect'],
+      registers,
+    })
+    this.files = new Counter({
+      name: 'bluepost_files_total',
+      help: 'Files taken from directories: archived, or quarantined because they cannot be read.',
+      labelNames: ['channel', 'outcome'],
       registers,
     })
     this.ackSeconds = new Histogram({

@@ -48,7 +48,9 @@ export function assembled(given: ReadonlyMap<string, Value>, input: Input): Trig
 /** The Patient that came along counts only where the mapping names her: a reference to somebody else is somebody else. */
 function fetchedPatient(input: Input, reference: string | undefined): FhirPatient | undefined {
   if (input.type !== 'fhir' || input.patient === undefined || reference === undefined) return undefined
-  return patientIdOf({ reference }) === input.patient.id ? input.patient : undefined
+  // `#p1` names a Patient that the resource holds within itself (FHIR R4 §2.28.5).
+  const isNamed = reference === `#${input.patient.id}` || patientIdOf({ reference }) === input.patient.id
+  return isNamed ? input.patient : undefined
 }
 
 function cancelsOf(value: Value | undefined): TriggerEvent['cancels'] {

@@ -6,6 +6,8 @@ import type { Hl7Repetition } from '../lib/hl7v2-segment.ts'
 import { Hl7Unreadable } from '../lib/hl7v2-unreadable.ts'
 import { readDate, readTimestamp, zoneOf } from '../lib/hl7v2-time.ts'
 import type { DateReading, TimestampReading, Zone } from '../lib/hl7v2-time.ts'
+import { readX12, type X12Message } from '../lib/x12-message.ts'
+import { X12Unreadable, type X12Segment } from '../lib/x12.ts'
 import { askFhirpath } from './fhirpath.ts'
 import { noteValue, type Seen } from './trace.ts'
 
@@ -20,6 +22,13 @@ export type Input =
       readonly message: Hl7Message
       readonly zone: Zone
       readonly part?: Hl7Repetition
+    }
+  | {
+      readonly type: 'x12'
+      readonly seen?: Seen[]
+      readonly message: X12Message
+      readonly zone: Zone
+      readonly part?: X12Segment
     }
   | {
       readonly type: 'fhir'
@@ -39,6 +48,7 @@ export interface Quarantined {
 export type QuarantineCode =
   | Hl7Unreadable['code']
   | 'fhir-unreadable'
+  | 'x12-unreadable'
   | 'needs-a-person'
   | 'lookup-miss'
   | 'required-missing'
@@ -59,6 +69,14 @@ export function openInput(plan: ChannelPlan, received: Uint8Array | FhirResource
     if (!(received instanceof Uint8Array))
       return { code: 'hl7-no-msh', because: 'the channel expects an HL7v2 message, not a FHIR resource' }
     return openHl7(plan, asBuffer(received))
+  }
+  if (plan.mapping.input === 'x12') {
+    if (!(received instanceof Uint8Array))
+      return {
+        code: 'x12-unreadable',
+        because: 'the channel expects an X12 transaction, not a FHIR resource',
+      }
+    return openX12(plan, asBuffer(received))
   }
   const resource = received instanceof Uint8Array ? parseJson(asBuffer(received)) : received
   if (
@@ -95,6 +113,15 @@ function openHl7(plan: ChannelPlan, bytes: Buffer): Input | Quarantined {
   }
 }
 
+function openX12(plan: ChannelPlan, bytes: Buffer): Input | Quarantined {
+  try {
+    return { type: 'x12', message: readX12(bytes), zone: plan.timezone }
+  } catch (error) {
+    if (error instanceof X12Unreadable) return { code: 'x12-unreadable', because: error.because }
+    throw error
+  }
+}
+
 /** The value at a path, trimmed; undefined where there is none. @throws Error where a FHIRPath expression fails */
 export function valueAt(input: Input, path: ValuePath): string | undefined {
   const value = readAt(input, path)
@@ -103,10 +130,24 @@ export function valueAt(input: Input, path: ValuePath): string | undefined {
 }
 
 function readAt(input: Input, path: ValuePath): string | undefined {
-  const value = input.type === 'hl7v2' ? hl7ValueAt(input, path) : fhirValueAt(input.resource, path)
+  const value = rawAt(input, path)
   if (value === undefined) return undefined
   const trimmed = value.trim()
   return trimmed === '' ? undefined : trimmed
+}
+
+function rawAt(input: Input, path: ValuePath): string | undefined {
+  switch (input.type) {
+    case 'hl7v2':
+      return hl7ValueAt(input, path)
+    case 'fhir':
+      return fhirValueAt(input.resource, path)
+    case 'x12':
+      if (path.type === 'x12') return input.message.first(path.path)
+      return path.type === 'x12-part' && input.part !== undefined
+        ? input.message.valueIn(input.part, path.path)
+        : undefined
+  }
 }
 
 function hl7ValueAt(input: Input & { type: 'hl7v2' }, path: ValuePath): string | undefined {
@@ -146,7 +187,11 @@ function* readAllAt(input: Input, path: ValuePath): Generator<string> {
       if (typeof value === 'string' && value.trim() !== '') yield value.trim()
     return
   }
-  if (path.type !== 'hl7v2') {
+  if (input.type === 'x12' && path.type === 'x12') {
+    yield* input.message.all(path.path)
+    return
+  }
+  if (path.type !== 'hl7v2' || input.type !== 'hl7v2') {
     const value = readAt(input, path)
     if (value !== undefined) yield value
     return
@@ -179,6 +224,10 @@ export function partsAt(input: Input, path: ValuePath): readonly Input[] {
     return path.type === 'hl7v2'
       ? input.message.repetitions(path.path).map((part) => ({ ...input, part }))
       : []
+  if (input.type === 'x12')
+    return path.type === 'x12-segment'
+      ? input.message.segments(path.path).map((part) => ({ ...input, part }))
+      : []
   return path.type === 'fhirpath'
     ? askFhirpath(path.text, input.resource).map((resource) => ({ ...input, resource }))
     : []
@@ -189,7 +238,7 @@ export function partsAt(input: Input, path: ValuePath): readonly Input[] {
  * given, else the namespace (HD: namespace & universal id & type, HL7 v2.5.1 ch. 2A.36).
  */
 export function assignerAt(input: Input, path: ValuePath): string | undefined {
-  if (path.type === 'fhirpath') return valueAt(input, path)
+  if (path.type !== 'hl7v2' && path.type !== 'repetition') return valueAt(input, path)
   const [namespace, id, type] = [1, 2, 3].map((subcomponent) =>
     readAt(input, subcomponentOf(path, subcomponent)),
   )
@@ -218,6 +267,8 @@ function subcomponentOf(path: ValuePath & { type: 'hl7v2' | 'repetition' }, subc
 
 export function timeFrom(input: Input, text: string): TimestampReading {
   if (input.type === 'hl7v2') return readTimestamp(text, input.zone)
+  // CCYYMMDD, with HHMM, HHMMSS or HHMMSSDD behind it (X12 data elements 373 and 337).
+  if (input.type === 'x12') return readTimestamp(text.replace(/^(\d{14})(\d{1,2})$/, '$1.$2'), input.zone)
   // FHIR dateTime: the same digits with punctuation (R4 §2.24.0.1).
   if (!/^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?)?)?$/.test(text))
     return { valid: false, because: 'it is not a FHIR dateTime' }
@@ -227,7 +278,7 @@ export function timeFrom(input: Input, text: string): TimestampReading {
 }
 
 export function dateFrom(input: Input, text: string): DateReading {
-  if (input.type === 'hl7v2') return readDate(text)
+  if (input.type !== 'fhir') return readDate(text)
   return /^\d{4}(-\d{2}(-\d{2})?)?$/.test(text)
     ? readDate(text.replaceAll('-', ''))
     : { valid: false, because: 'it is not a FHIR date' }

@@ -1,5 +1,6 @@
 import type { ChannelPlan, ValuePath } from '../domain/channel.ts'
 import { Hl7Message, readHl7 } from '../lib/hl7v2.ts'
+import { readX12 } from '../lib/x12-message.ts'
 import { valueAt } from './input.ts'
 import type { FhirResource, Input } from './input.ts'
 
@@ -72,6 +73,8 @@ function opened(received: Received): Input {
   if (received instanceof Hl7Message) return { type: 'hl7v2', message: received, zone }
   if (!(received instanceof Uint8Array)) return { type: 'fhir', resource: received, zone }
   const bytes = Buffer.from(received.buffer, received.byteOffset, received.byteLength)
+  if (/^(?:\xef\xbb\xbf)?\s*ISA[^A-Za-z0-9\s]/.test(bytes.toString('latin1', 0, 64)))
+    return { type: 'x12', message: readX12(bytes), zone }
   const isJson = bytes.subarray(0, 64).toString('latin1').trimStart().startsWith('{')
   return isJson
     ? { type: 'fhir', resource: JSON.parse(bytes.toString('utf8')) as unknown, zone }

@@ -9,10 +9,17 @@ const codeFields = new Set(
    TXA-18 TXA-19 ORC-1 ORC-5 OBR-24 OBR-25 OBX-2 OBX-11`.split(/\s+/),
 )
 
+/** As above, of X12: transaction, version, status of a claim. */
+const x12CodeElements = new Set('ISA-15 GS-1 GS-8 ST-1 CLP-2 CLP-6 TA1-4 NM1-8'.split(' '))
+
 /** The value where it may be shown. */
 export function quotable(path: ValuePath, value: string): string | undefined {
-  if (path.type !== 'hl7v2') return undefined
-  const isCode =
-    codeFields.has(`${path.path.segment}-${path.path.field}`) && /^[A-Za-z0-9_.+-]{1,20}$/.test(value)
+  const isCodePlace =
+    path.type === 'hl7v2'
+      ? codeFields.has(`${path.path.segment}-${path.path.field}`)
+      : path.type === 'x12' &&
+        path.path.through === undefined &&
+        x12CodeElements.has(`${path.path.segment}-${path.path.element}`)
+  const isCode = isCodePlace && /^[A-Za-z0-9_.+-]{1,20}$/.test(value)
   return isCode ? value : undefined
 }

@@ -96,6 +96,7 @@ function takeOut(
   if (isQuarantined(input))
     throw new Failed('document-refused', `message ${message.id} cannot be read again: ${input.because}`)
   const role = plan.attach === 'summary' ? 'clinical-summary' : 'additional'
+  if (input.type === 'x12') return []
   if (input.type === 'fhir') return claimIn(ports, plan, message, authorization, role)
   return embeddedDocuments(input.message).map((found): Candidate => {
     const source = `message ${message.id} ${found.place}`

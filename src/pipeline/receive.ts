@@ -149,12 +149,12 @@ function receiptFor(reply: Buffer | undefined): Receipt {
 /** MSH-3 and MSH-4 are two HDs of up to 227 characters; whoever writes more is told apart by the digest anyway. */
 const senderCharactersMax = 240
 
-function senderOf(header: MessageHeader): string {
+export function senderOf(header: MessageHeader): string {
   return legible(`${header.field(3)}|${header.field(4)}`, senderCharactersMax)
 }
 
 /** What cannot be decided later is put aside now; it is stored like any other message. */
-function quarantineOf(
+export function quarantineOf(
   header: MessageHeader,
   defect: { code: string; because: string } | undefined,
 ): Pick<InboundMessage, 'quarantine'> {
