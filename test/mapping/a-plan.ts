@@ -18,7 +18,7 @@ export interface PlanParts {
   /** Lines of the channel file, such as `timezone: Europe/Berlin`. */
   readonly channel?: readonly string[]
   readonly source?: string
-  readonly input?: 'hl7v2' | 'fhir'
+  readonly input?: 'hl7v2' | 'fhir' | 'x12'
 }
 
 const usualRows = {
@@ -32,16 +32,26 @@ const usualRows = {
     '- { to: occurredAt, from: ExplanationOfBenefit.created }',
     '- { to: patient.reference, from: ExplanationOfBenefit.patient.reference }',
   ],
+  x12: [
+    '- { to: kind, value: claim-adjudicated }',
+    '- { to: occurredAt, from: GS-4-5 }',
+    "- { to: patient.identifiers, each: 'NM1[QC]', rows: [{ to: system, from: TRN-3 }, { to: value, from: '9' }] }",
+  ],
 }
 const sources = {
   hl7v2: '{ type: mllp, listen: { host: 127.0.0.1, port: 0 } }',
   fhir: '{ type: fhir-poll, server: s, query: "ExplanationOfBenefit?_lastUpdated=gt{cursor}", every: 1h, cursor: { field: meta.lastUpdated } }',
+  x12: '{ type: file-drop, directory: ./d, format: x12-835 }',
 }
 
 /** A plan, made the only way plans are made: from files. Fails where the files have an error. */
 export function aPlan(parts: PlanParts): ChannelPlan {
   const input = parts.input ?? 'hl7v2'
-  const usualFilter = input === 'hl7v2' ? '- { field: MSH-1, present: true }' : '- { fhirpath: "true" }'
+  const usualFilter = {
+    hl7v2: '- { field: MSH-1, present: true }',
+    fhir: '- { fhirpath: "true" }',
+    x12: '- { field: ISA-6, present: true }',
+  }[input]
   const folder = mkdtempSync(join(tmpdir(), 'bluepost-plan-'))
   try {
     const write = (file: string, lines: readonly string[]) =>
