@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,7 +8,8 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { DataSource } from 'typeorm'
 import { loadChannels } from '../src/channels/load.ts'
-import { listenToChannels } from '../src/engine/channel-listeners.ts'
+import { startMllpChannel } from '../src/engine/mllp-channel.ts'
+import { makeControlIds } from '../src/intake/control-ids.ts'
 import { silentLog } from '../src/lib/log.ts'
 import { Metrics } from '../src/lib/metrics.ts'
 import { makeDataSource } from '../src/store/data-source.ts'
@@ -133,20 +135,23 @@ async function startIntake(dataSource: DataSource): Promise<Contender> {
   const shipped = plans.find(({ name }) => name === 'adt-discharge')
   if (shipped?.source.type !== 'mllp')
     throw new Error(`no channel adt-discharge: ${JSON.stringify(problems)}`)
-  const plan = { ...shipped, source: { ...shipped.source, listen: { host: '127.0.0.1', port: 0 } } }
+  const source = { ...shipped.source, listen: { host: '127.0.0.1', port: 0 } }
   const store = openInboundMessages(dataSource)
-  const listeners = await listenToChannels([plan], {
-    store,
-    secrets: new Map(),
-    metrics: new Metrics(),
-    log: silentLog,
-    now: () => new Date(),
-    feed: () => undefined,
-  })
+  const run = await startMllpChannel(
+    { ...shipped, source },
+    {
+      store,
+      secrets: () => new Map(),
+      newControlId: makeControlIds(randomBytes(8)),
+      metrics: new Metrics(),
+      log: silentLog,
+      now: () => new Date(),
+    },
+  )
   return {
-    port: Number(listeners.listens[0]!.on.split(':').at(-1)),
+    port: Number(run.place!.split(':').at(-1)),
     async stop() {
-      await listeners.close(1000)
+      await run.stop()
       await store.close()
     },
   }

@@ -23,6 +23,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'the tests inside channel files',
     load: async () => (await import('./commands/test.ts')).test,
   },
+  channels: {
+    summary: 'list channels; pause, resume, stop, start one',
+    load: async () => (await import('./commands/channels.ts')).channels,
+  },
   try: {
     summary: 'one message through a channel, step by step; nothing is sent',
     load: async () => (await import('./commands/try.ts')).tryOut,

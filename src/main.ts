@@ -1,25 +1,26 @@
+import { join } from 'node:path'
 import type { DataSource } from 'typeorm'
-import type { NotifiedChannel, SubscriptionPorts } from './api/fhir-subscription.ts'
 import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
-import { testedChannels } from './engine/channel-tests.ts'
-import { listenToChannels, type ChannelListeners } from './engine/channel-listeners.ts'
+import { inWords, openChannelFiles, type ChannelFiles, type Reloaded } from './engine/channel-files.ts'
+import { runChannels, type ChannelRuns } from './engine/channel-runs.ts'
 import { serveHttp } from './engine/http-listener.ts'
 import { publishedKeys } from './documents/signing-key.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
-import { followFeeds, type Feeds } from './engine/feeds.ts'
-import { followFileDrops } from './engine/file-drops.ts'
 import { followKeys } from './engine/followed-keys.ts'
 import { followTrust, type FollowedTrust } from './engine/followed-trust.ts'
+import { followChannels, type LiveChannels } from './engine/live-channels.ts'
 import { listenForDirectMail } from './engine/mail-listeners.ts'
-import { drainMsMax, makeStops } from './engine/stops.ts'
+import { notifiedChannels } from './engine/notified-channels.ts'
+import { channelStarter } from './engine/start-channel.ts'
+import { makeStops } from './engine/stops.ts'
+import { watchFiles } from './engine/watch-files.ts'
 import { makeRoomForDays, workOf } from './engine/work.ts'
 import { startWorker } from './jobs/worker.ts'
 import { errorTrace, type Log } from './lib/log.ts'
 import { Metrics } from './lib/metrics.ts'
 import { certificatesOf, readPartners, type Partners } from './partners.ts'
 import { startDecider, type Decider } from './pipeline/decider.ts'
-import { hearNotification } from './pipeline/hear-notification.ts'
 import { sweep } from './pipeline/sweep.ts'
 import type { Settings } from './settings.ts'
 import { appendAudit, type AuditAction } from './store/audit.ts'
@@ -41,6 +42,8 @@ export interface Engine {
   readonly missing: readonly string[]
   /** Channels that could not be loaded or could not listen. */
   readonly problems: readonly string[]
+  /** Takes the channel files as they are now, and says what became of each channel. @param actor for the audit */
+  reload(actor: string): Promise<readonly Reloaded[]>
   /** Drains: nothing new is taken, everything owed is delivered, then the database stops. */
   stop(): Promise<void>
 }
@@ -65,7 +68,6 @@ export async function startEngine(
   const stops = makeStops(log)
   const now = () => new Date()
   const metrics = new Metrics()
-  let feeds: Feeds | undefined
   try {
     return await build()
   } catch (error) {
@@ -81,23 +83,37 @@ export async function startEngine(
     for (const [use, days] of partners.daysLeft) metrics.certificateDays.set({ use }, days)
     followKeys(partners.keyRing, partners.anchorSet, { log, metrics, stops })
     const trust = await followTrust(settings, partners, dataSource, { log, metrics, stops })
-    const channels = testedChannels(channelsOf(settings), settings.production)
-    const decider = roles.has('worker')
-      ? await startWorking(dataSource, channels, partners, trust)
-      : undefined
-    const listeners = roles.has('intake') ? await startListening(dataSource, channels, decider) : undefined
-    const listens = [...(listeners?.listens ?? [])]
+    const files = openChannelFiles(() => channelsOf(settings), settings.production)
+    const decider = roles.has('worker') ? await startWorking(dataSource, files, partners, trust) : undefined
+    const runs = roles.has('intake') ? startReceiving(dataSource, decider) : undefined
+    const channels = await followChannels({ files, runs, dataSource, metrics, log, now, stops })
+    const { channelsDirectory, mappingsDirectory } = settings
+    const folders = [
+      channelsDirectory,
+      join(channelsDirectory, 'samples'),
+      mappingsDirectory,
+      join(mappingsDirectory, 'tables'),
+    ]
+    const watched = () =>
+      channels
+        .reload('engine')
+        .catch((error: unknown) =>
+          log.error('the channel files could not be read again', { error: errorTrace(error) }),
+        )
+    if (settings.watch) watchFiles(folders, () => void watched(), stops)
+    const listens = runs?.listens() ?? []
     if (roles.has('intake')) listens.push(...(await listenForDirectMail(settings, dataSource, stops, log)))
     const destinations = followDestinations(settings, partners, dataSource, { log, metrics, stops })
     if (roles.has('web'))
       listens.push({
         what: 'HTTP',
-        on: await startServing(dataSource, partners, trust, destinations, listeners, channels),
+        on: await startServing(dataSource, partners, trust, destinations, runs, channels, files),
       })
     return {
       listens,
-      missing: [...missingIn(settings, partners), ...inWords(channels, 'warning')],
-      problems: [...inWords(channels, 'error'), ...(listeners?.problems ?? [])],
+      missing: [...missingIn(settings, partners), ...findings(files, 'warning')],
+      problems: [...findings(files, 'error'), ...(runs?.problems() ?? [])],
+      reload: (actor) => channels.reload(actor),
       stop: async () => {
         await noteDown(dataSource, 'engine-stopped').catch(() => {})
         await stops.stopAll()
@@ -128,12 +144,12 @@ export async function startEngine(
   /** Rooms 2 to 8: decides what was received, and takes transmissions step by step. */
   async function startWorking(
     dataSource: DataSource,
-    { plans }: LoadedChannels,
+    files: ChannelFiles,
     partners: Partners,
     trust: FollowedTrust,
   ): Promise<Decider> {
     const blindKey = await readBlindKey(queryOf(dataSource))
-    const { work, interrupt } = workOf(settings, plans, partners, dataSource, metrics, stops, trust)
+    const { work, interrupt } = workOf(settings, files, partners, dataSource, metrics, stops, trust)
     await sweep(dataSource, now(), 0)
     await trust.scheduleDue()
     const worker = await startWorker(poolOf(dataSource), work, log, stepsAtATime)
@@ -147,11 +163,11 @@ export async function startEngine(
       )
     }, sweepEveryMs)
     stops.add('the sweeper', async () => clearInterval(sweeper))
-    const byName = new Map(plans.map((plan) => [plan.name, plan]))
     const decider = startDecider(
       {
         dataSource,
-        channel: (name) => byName.get(name),
+        channel: (name) => files.plan(name),
+        broken: () => files.broken(),
         aliases: settings.authorities,
         blindKey,
         holdMaxMs: settings.limits.holdMaxMs,
@@ -168,25 +184,12 @@ export async function startEngine(
   }
 
   /** Room 1. */
-  async function startListening(
-    dataSource: DataSource,
-    { plans }: LoadedChannels,
-    decider: Decider | undefined,
-  ): Promise<ChannelListeners> {
+  function startReceiving(dataSource: DataSource, decider: Decider | undefined): ChannelRuns {
     const store = openInboundMessages(dataSource, { onCommitted: (lanes) => decider?.wake(lanes) })
     stops.add('the message store', () => store.close())
-    feeds = followFeeds(plans, settings, { dataSource, store, log, stops })
-    const drops = followFileDrops(plans, { dataSource, store, metrics, log, now, stops })
-    const listeners = await listenToChannels(plans, {
-      store,
-      secrets: settings.secrets,
-      metrics,
-      log,
-      now,
-      feed: (channel) => feeds?.standing(channel) ?? drops.standing(channel),
-    })
-    stops.add('the channels', () => listeners.close(drainMsMax))
-    return { ...listeners, listens: [...listeners.listens, ...feeds.listens, ...drops.listens] }
+    const runs = runChannels(channelStarter({ dataSource, store, settings, metrics, log, now }))
+    stops.add('the channels', () => runs.close())
+    return runs
   }
 
   function startServing(
@@ -194,8 +197,9 @@ export async function startEngine(
     partners: Partners,
     trust: FollowedTrust,
     destinations: FollowedDestinations,
-    listeners: ChannelListeners | undefined,
-    channels: LoadedChannels,
+    runs: ChannelRuns | undefined,
+    channels: LiveChannels,
+    files: ChannelFiles,
   ): Promise<string> {
     const { access, authorities, tracking } = settings
     const doorRules = { now, needsCertificate: settings.listen.httpTls?.clientCa !== undefined }
@@ -208,39 +212,20 @@ export async function startEngine(
       deliveryRequested: tracking.requestDelivery,
       ourAddress: settings.dataHolder?.address.text,
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
-      channels: () => listeners?.views() ?? [],
+      channels,
       trust: () => trust.view(),
-      subscriptions: { ...doorRules, channel: notifiedBy(channels, dataSource) },
-      inbound: { ...doorRules, channel: (name) => listeners?.fed(name) },
+      subscriptions: {
+        ...doorRules,
+        channel: notifiedChannels({ settings, files, dataSource, now, wake: (name) => runs?.wake(name) }),
+      },
+      inbound: { ...doorRules, channel: (name) => runs?.fed(name) },
       publicKeys: publishedKeys(
         settings.fhirServers.flatMap(({ auth }) => (auth.type === 'smart-backend' ? auth : [])),
       ),
-      unready: async () => [...(await unreadyDatabase(dataSource)), ...(listeners?.problems ?? [])],
+      unready: async () => [...(await unreadyDatabase(dataSource)), ...(runs?.problems() ?? [])],
       onDestinations: () => destinations.lookNow(),
     })
     return serveHttp(settings, app, stops)
-  }
-
-  /** Channels that FHIR servers notify: whoever hears it, the process that has the feeds fetches what it names. */
-  function notifiedBy({ plans }: LoadedChannels, dataSource: DataSource): SubscriptionPorts['channel'] {
-    const notified = new Map<string, NotifiedChannel>()
-    for (const { name, enabled, source } of plans) {
-      if (!enabled || source.type !== 'fhir-subscription') continue
-      const server = settings.fhirServers.find((one) => one.name === source.server)
-      const secret = settings.secrets.get(source.verify.secret.secret)
-      if (server === undefined || secret === undefined) continue
-      notified.set(name, {
-        name,
-        header: source.verify.header,
-        secret,
-        hear: async (body) => {
-          const heard = await hearNotification({ dataSource, now }, name, server.baseUrl, body)
-          feeds?.wake(name)
-          return heard
-        },
-      })
-    }
-    return (name) => notified.get(name)
   }
 
   function noteDown(
@@ -265,10 +250,11 @@ export function channelsOf(settings: Settings): LoadedChannels {
   })
 }
 
-function inWords({ problems }: LoadedChannels, wanted: 'error' | 'warning'): string[] {
-  return problems
+function findings(files: ChannelFiles, wanted: 'error' | 'warning'): string[] {
+  return files
+    .problems()
     .filter(({ severity }) => severity === wanted)
-    .map(({ file, line, column, what }) => `${file}:${line}:${column}  ${what}`)
+    .map(inWords)
 }
 
 /** What has to be there before anything can be sent, in words. */

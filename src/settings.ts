@@ -52,8 +52,12 @@ export interface Settings {
   /** Alias → canonical assigning authority. */
   readonly authorities: ReadonlyMap<string, string>
   readonly access: AccessSettings
+  /** Channel and mapping files that change are taken without a restart. */
+  readonly watch: boolean
   /** Values that channel files name as `secret:NAME`. */
   readonly secrets: ReadonlyMap<string, string>
+  /** The same, read again: files may hold renewed certificates. As they were where one cannot be read now. */
+  readonly secretsNow: () => ReadonlyMap<string, string>
   readonly limits: { readonly holdMaxMs?: number }
   readonly retention: { readonly finishedMs: number }
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
@@ -140,6 +144,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     'log',
     'timezone',
     'production',
+    'watch',
   ])
   const databaseDefault = reader.environment['DATABASE_URL'] ?? 'embedded'
   const database = root.text('database') ?? (databaseDefault === '' ? 'embedded' : databaseDefault)
@@ -151,6 +156,7 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     )
   const fhirServers = readFhirServers(root)
   const documents = readDocuments(root, fhirServers, path)
+  const secrets = readSecrets(root)
   return {
     ...(file === undefined ? {} : { file: resolve(file) }),
     ...optional('dataHolder', readDataHolder(root)),
@@ -169,7 +175,8 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     seal: readSeal(root),
     authorities: readAuthorities(root),
     access: readAccess(root),
-    secrets: readSecrets(root),
+    secrets,
+    secretsNow: secretsAgain(reader, root, secrets),
     limits: optional('holdMaxMs', root.section('limits', ['holdMax'])?.duration('holdMax')),
     retention: {
       finishedMs: root.section('retention', ['finished'])?.duration('finished') ?? 365 * 86_400_000,
@@ -177,6 +184,22 @@ function settingsFrom(reader: SettingsFile, file: string | undefined): Settings 
     logLevel: root.section('log', ['level'])?.oneOf('level', ['debug', 'info', 'warn', 'error']) ?? 'info',
     timezone: root.timezone('timezone') ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
     production: root.boolean('production') ?? true,
+    watch: root.boolean('watch') ?? true,
+  }
+}
+
+function secretsAgain(
+  { problems }: SettingsFile,
+  root: Section,
+  first: ReadonlyMap<string, string>,
+): Settings['secretsNow'] {
+  let last = first
+  return () => {
+    const known = problems.length
+    const fresh = readSecrets(root)
+    // A file that is being replaced may be gone for a moment: what was good stays.
+    if (problems.splice(known).length === 0) last = fresh
+    return last
   }
 }
 

@@ -224,10 +224,42 @@ export const description = {
     },
     '/api/v1/channels': {
       get: {
-        summary: 'Channels as they run',
-        responses: { '200': answer('', { type: 'object' }), ...refused },
+        summary: 'Channels as they run: state, revision, whether the files can be used, what waits',
+        responses: { '200': answer('By name', { type: 'object' }), ...refused },
       },
     },
+    '/api/v1/channels/reload': {
+      post: {
+        summary:
+          'Takes the channel files as they are now; a channel whose files cannot be used goes on as it was',
+        responses: {
+          '200': answer('What became of each: same, changed, added, removed, refused', { type: 'object' }),
+          ...refused,
+        },
+      },
+    },
+    ...Object.fromEntries(
+      [
+        ['pause', 'Receives, stores and acknowledges, and decides nothing until resume'],
+        ['resume', 'Decides again, what waits first'],
+        ['stop', 'Finishes what is under way, then receives nothing until start'],
+        ['start', 'Receives again'],
+      ].map(([steering, summary]) => [
+        `/api/v1/channels/{name}/${steering}`,
+        {
+          post: {
+            summary,
+            parameters: [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }],
+            requestBody: because,
+            responses: {
+              '200': answer('The channel as it runs now', { type: 'object' }),
+              '409': problem,
+              ...refused,
+            },
+          },
+        },
+      ]),
+    ),
     '/api/v1/destinations': {
       get: {
         summary: 'What looking ahead found for the addresses that active requests name, in their order',

@@ -5,7 +5,7 @@ import type { TrustView } from '../pipeline/trust-standing.ts'
 import { identify, type AccessRules } from './access.ts'
 import { auditRoutes } from './audit.ts'
 import { authorizationRoutes, type AuthorizationPorts } from './authorizations.ts'
-import { channelRoutes, type ChannelView } from './channels.ts'
+import { channelRoutes, type ChannelPorts } from './channels.ts'
 import { destinationRoutes } from './destinations.ts'
 import { inboundRoutes, type InboundPorts } from './inbound.ts'
 import { inboxRoutes } from './inbox.ts'
@@ -19,7 +19,7 @@ import { trustRoutes } from './trust.ts'
 
 export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, OperationPorts {
   readonly access: AccessRules
-  readonly channels: () => readonly ChannelView[]
+  readonly channels: ChannelPorts['live']
   readonly trust: () => Promise<TrustView>
   readonly log: Log
   readonly subscriptions: SubscriptionPorts
@@ -65,7 +65,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/destinations', destinationRoutes(ports.dataSource, ports.now))
   v1.use('/inbox', inboxRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))
-  v1.use('/channels', channelRoutes(ports.channels))
+  v1.use('/channels', channelRoutes({ ...ports, live: ports.channels }))
   v1.use('/trust', trustRoutes(ports.trust))
   app.use('/api/v1', v1)
   app.use(notFound)

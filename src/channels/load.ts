@@ -31,6 +31,8 @@ export interface ChannelFiles {
 }
 
 export interface LoadedChannels {
+  /** Of every channel file that is there, with the ones that cannot be loaded. */
+  readonly names: readonly string[]
   /** Every channel without an error in itself, its mapping or its tables; by name. */
   readonly plans: readonly ChannelPlan[]
   /** Every finding in every file, by file and place. */
@@ -57,7 +59,8 @@ export function loadChannels(files: ChannelFiles): LoadedChannels {
   // What a file that cannot be read uses is not known: nothing is called unused then.
   const used = new Set<unknown>()
   let isEachRead = true
-  for (const name of yamlNames(files.channelsDirectory, problems)) {
+  const names = yamlNames(files.channelsDirectory, problems)
+  for (const name of names) {
     const yaml = openYaml(files.channelsDirectory, name, 'channel', problems)
     if (yaml === undefined) {
       isEachRead = false
@@ -73,7 +76,7 @@ export function loadChannels(files: ChannelFiles): LoadedChannels {
   for (const [name, { plan, yaml }] of mappings)
     if (isEachRead && !used.has(name) && plan !== undefined)
       problems.push(warning(yaml!, ['mapping'], 'mapping-unused', `no channel uses the mapping "${name}"`))
-  return { plans, problems: sortProblems(problems) }
+  return { names, plans, problems: sortProblems(problems) }
 }
 
 function planOf(

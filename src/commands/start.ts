@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { styleText } from 'node:util'
-import { makeLog } from '../lib/log.ts'
+import { errorTrace, makeLog } from '../lib/log.ts'
 import { startEngine, type Engine, type EngineRole } from '../main.ts'
 import { Findings, print, settingsFor, Usage, type Call, type Command } from './command.ts'
 
@@ -14,6 +14,7 @@ export const start: Command = {
 bluepost start --config /etc/bluepost/bluepost.yaml
 bluepost start --role intake        any of intake, worker, web, separated by commas; default: all of them
 
+Channel and mapping files that change are taken while it runs; SIGHUP reads them at once.
 Runs until SIGTERM or SIGINT: then it takes nothing new, finishes what it owes, and stops the database last.
 With --json, or where standard output is no terminal, what it says is the JSON log alone.`,
   options: { role: { type: 'string' } },
@@ -37,6 +38,16 @@ With --json, or where standard output is no terminal, what it says is the JSON l
     for (const problem of engine.problems) log.error(problem)
     for (const what of engine.missing) log.warn(`before everything can be sent: ${what}`)
 
+    process.on('SIGHUP', () => {
+      engine.reload('signal').then(
+        (channels) =>
+          log.info('SIGHUP: the channel files were read again', {
+            count: channels.filter(({ outcome }) => outcome !== 'same').length,
+          }),
+        (error: unknown) =>
+          log.error('the channel files could not be read again', { error: errorTrace(error) }),
+      )
+    })
     const signal = await signalled()
     log.info('stopping', { signal })
     if (isForPerson) print(`${signal}: finishing what is owed, then stopping …`)

@@ -23,7 +23,10 @@ export const acknowledgments: TestPorts = {
  * The channels as they may start. In production one whose tests fail, or that has none, does not: a wrong disclosure is
  * worse than a late one, and what its sender has in its queue is not lost. The others run. Elsewhere it is a warning.
  */
-export function testedChannels({ plans, problems }: LoadedChannels, isProduction: boolean): LoadedChannels {
+export function testedChannels(
+  { names, plans, problems }: LoadedChannels,
+  isProduction: boolean,
+): LoadedChannels {
   const enabled = plans.filter((plan) => plan.enabled)
   const { results } = runTests(enabled, acknowledgments)
   const told = new Map<string, Problem>()
@@ -34,6 +37,7 @@ export function testedChannels({ plans, problems }: LoadedChannels, isProduction
   }
   const shown = problems.filter((problem) => ![...told.values()].some((one) => isSameFinding(one, problem)))
   return {
+    names,
     plans: isProduction ? plans.filter(({ name }) => !told.has(name)) : plans,
     problems: [...shown, ...told.values()],
   }

@@ -1,5 +1,4 @@
 import type { DataSource } from 'typeorm'
-import type { ChannelPlan } from '../domain/channel.ts'
 import { makeSmtpEdge } from '../edge/smtp-edge.ts'
 import type { Edge } from '../edge/edge.ts'
 import type { Work } from '../jobs/worker.ts'
@@ -14,6 +13,7 @@ import { sealAudit } from '../store/audit.ts'
 import { ensureContentPartitions } from '../store/content-partitions.ts'
 import { inTransaction } from '../store/query.ts'
 import { dropPast } from '../store/retention.ts'
+import type { ChannelFiles } from './channel-files.ts'
 import { documentPlaces } from './document-places.ts'
 import type { FollowedTrust } from './followed-trust.ts'
 import { makeRollingSealer } from './rolling-sealer.ts'
@@ -34,7 +34,7 @@ export interface Working {
 /** What the worker does with each job, from the settings. */
 export function workOf(
   settings: Settings,
-  plans: readonly ChannelPlan[],
+  channels: Pick<ChannelFiles, 'plan' | 'plans'>,
   partners: Partners,
   dataSource: DataSource,
   metrics: Metrics,
@@ -68,7 +68,7 @@ export function workOf(
       dataHolder,
       places: documentPlaces(settings, stopping.signal),
       documents,
-      plan: (channel) => plans.find(({ name }) => name === channel),
+      plan: (channel) => channels.plan(channel),
       confidentialityOf: (channel) =>
         documents.channelConfidentiality.get(channel) ?? documents.confidentiality,
       timezone: settings.timezone,
@@ -108,8 +108,10 @@ export function workOf(
           retry: settings.edge.retry,
         }
   // Contents of all channels lie in the same partitions of a day: the longest wish counts.
-  const contentMs =
-    plans.length === 0 ? contentMsDefault : Math.max(...plans.map(({ retention }) => retention.contentMs))
+  const contentMs = () => {
+    const wishes = channels.plans().map(({ retention }) => retention.contentMs)
+    return wishes.length === 0 ? contentMsDefault : Math.max(...wishes)
+  }
   const work: Work = {
     step: async (transmissionId) => {
       const outcome = await step(steps, transmissionId)
@@ -126,7 +128,7 @@ export function workOf(
     },
     daily: async () => {
       await makeRoomForDays(dataSource, now())
-      await dropPast(dataSource, contentMs, settings.retention.finishedMs, now())
+      await dropPast(dataSource, contentMs(), settings.retention.finishedMs, now())
     },
   }
   return { work, interrupt: () => stopping.abort() }

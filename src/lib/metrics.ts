@@ -11,6 +11,7 @@ export class Metrics {
   readonly notifications: Counter<'effect'>
   readonly files: Counter<'channel' | 'outcome'>
   readonly ackSeconds: Histogram<'channel'>
+  readonly channelsRefused: Gauge<'channel'>
   readonly connections: Gauge<'channel'>
   readonly open: Gauge<'state'>
   readonly oldestDueSeconds: Gauge
@@ -59,6 +60,12 @@ export class Metrics {
       help: 'From the last byte of a frame to its acknowledgement.',
       labelNames: ['channel'],
       buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+      registers,
+    })
+    this.channelsRefused = new Gauge({
+      name: 'bluepost_channel_files_refused',
+      help: '1 where the files of a channel, as they are now, cannot be used: what ran before goes on, or nothing runs.',
+      labelNames: ['channel'],
       registers,
     })
     this.connections = new Gauge({

@@ -25,7 +25,10 @@ import { tellStories } from './tell-stories.ts'
 
 export interface DecidePorts {
   readonly dataSource: DataSource
+  /** As its files are now; one pass sees each channel as it was when it first asked. */
   readonly channel: (name: string) => ChannelPlan | undefined
+  /** Channels whose files are there and cannot be used: their messages wait for a correction. Default: none. */
+  readonly broken?: () => readonly string[]
   readonly aliases: ReadonlyMap<string, string>
   readonly blindKey: Buffer
   readonly holdMaxMs: number | undefined
@@ -48,13 +51,14 @@ const passRowsMax = 200
  * lanes that nobody else is working on, in order; run it until it decides nothing more.
  */
 export function decide(
-  ports: DecidePorts,
+  livePorts: DecidePorts,
   lanes: readonly number[],
   rowsMax: number = passRowsMax,
 ): Promise<Decided> {
+  const ports = { ...livePorts, channel: remembered(livePorts.channel) }
   return inTransaction(ports.dataSource, async (query) => {
     const held = await holdLanes(query, lanes)
-    const waiting = held.length === 0 ? [] : await undecidedIn(query, held, rowsMax)
+    const waiting = held.length === 0 ? [] : await undecidedIn(query, held, brokenOf(ports), rowsMax)
     if (waiting.length === 0) return { messages: 0, transmissions: 0, outcomes: [] }
     const at = ports.now()
     // What a merge changes holds for every message after it, and for none before: it has a pass of its own.
@@ -73,6 +77,19 @@ export function decide(
     const matched = triggered.map((one, index) => ({ ...one, result: matches[index]!.result }))
     return record(ports, query, read, matched, at)
   })
+}
+
+/** Files that change while a pass is under way concern the next one: no message is decided by two revisions. */
+function remembered(channel: DecidePorts['channel']): DecidePorts['channel'] {
+  const plans = new Map<string, ChannelPlan | undefined>()
+  return (name) => {
+    if (!plans.has(name)) plans.set(name, channel(name))
+    return plans.get(name)
+  }
+}
+
+function brokenOf({ broken }: DecidePorts): readonly string[] {
+  return broken?.() ?? []
 }
 
 /** Each event with the authorizations it may concern, and what each of them says; one look at the database for all. */
@@ -109,7 +126,7 @@ export function changesFollowed(
 export function setAside(ports: DecidePorts, lanes: readonly number[]): Promise<void> {
   return inTransaction(ports.dataSource, async (query) => {
     const held = await holdLanes(query, lanes)
-    const [message] = held.length === 0 ? [] : await undecidedIn(query, held, 1)
+    const [message] = held.length === 0 ? [] : await undecidedIn(query, held, brokenOf(ports), 1)
     if (message === undefined) return
     const because =
       'deciding it failed unexpectedly; the log has the place. Report it, then replay the message'

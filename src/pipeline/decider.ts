@@ -27,7 +27,7 @@ export function startDecider(ports: DecidePorts, log: Log, onDecided: (decided: 
   let isStopped = false
 
   const lookAround = setInterval(() => {
-    lanesWaiting(queryOf(ports.dataSource)).then(wake, (error: unknown) =>
+    lanesWaiting(queryOf(ports.dataSource), ports.broken?.() ?? []).then(wake, (error: unknown) =>
       log.warn('cannot look for undecided messages', { error: errorTrace(error) }),
     )
   }, lookAgainMs)

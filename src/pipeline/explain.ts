@@ -1,3 +1,4 @@
+import { readWishes } from '../store/channel-wishes.ts'
 import { failureOf, isFailureCode } from '../domain/failure.ts'
 import { threeFacts, type Fact, type ThreeFacts } from '../domain/three-facts.ts'
 import type { Disposition } from '../domain/transmission.ts'
@@ -42,6 +43,12 @@ export async function explain(query: Query, name: string): Promise<Explanation[]
 
 async function explainMessage(query: Query, message: MessageView): Promise<Explanation> {
   const event = await readEvent(query, message.id)
+  const paused =
+    message.state === 'received'
+      ? (await readWishes(query)).find(
+          ({ channel, wish }) => channel === message.channel && wish === 'paused',
+        )
+      : undefined
   const verdicts = event === undefined ? [] : await readVerdicts(query, event.id)
   const transmissions = await listTransmissions(query, { receivedMessage: message.id, limit: 100 })
   const stories = await Promise.all(transmissions.map(({ id }) => explainTransmission(query, id)))
@@ -53,7 +60,11 @@ async function explainMessage(query: Query, message: MessageView): Promise<Expla
       'Its control id had been used before by a message with other content; it was processed as a message of its own.',
     )
   if (message.state === 'received')
-    sentences.push('It is stored and acknowledged, and has not been decided yet.')
+    sentences.push(
+      paused === undefined
+        ? 'It is stored and acknowledged, and has not been decided yet.'
+        : `It is stored and acknowledged, and waits: channel ${message.channel} is paused since ${time(paused.at)} by ${paused.actor}.`,
+    )
   if (message.state === 'filtered') sentences.push(`It sets nothing in motion: ${message.because}.`)
   if (message.state === 'quarantined')
     sentences.push(`It is in quarantine: ${message.because}. Correct the cause, then replay it.`)

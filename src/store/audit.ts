@@ -35,6 +35,11 @@ export type AuditAction =
   | 'message-replayed'
   | 'trust-bundle-changed'
   | 'trust-bundle-held'
+  | 'channel-paused'
+  | 'channel-resumed'
+  | 'channel-stopped'
+  | 'channel-started'
+  | 'channels-reloaded'
   | 'engine-started'
   | 'engine-stopped'
 

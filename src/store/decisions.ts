@@ -27,19 +27,34 @@ export async function holdLanes(query: Query, lanes: readonly number[]): Promise
   return rows.map((row) => row.lane)
 }
 
-/** The next undecided messages of held lanes, in the order they were received. */
-export function undecidedIn(query: Query, lanes: readonly number[], rowsMax: number): Promise<Undecided[]> {
+/** Whose turn it is: not the messages of channels that are paused, nor of those that are waited for ($1). */
+const isDecided = `state = 'received' AND m.channel <> ALL ($1::text[])
+  AND NOT EXISTS (SELECT FROM channel_wish w WHERE w.channel = m.channel AND w.wish = 'paused')`
+
+/**
+ * The next undecided messages of held lanes, in the order they were received.
+ *
+ * @param waiting channels whose messages are left for later
+ */
+export function undecidedIn(
+  query: Query,
+  lanes: readonly number[],
+  waiting: readonly string[],
+  rowsMax: number,
+): Promise<Undecided[]> {
   return query<Undecided>(
     `SELECT m.id, m.channel, m.received_at AS "receivedAt", m.received_on::text AS "receivedOn", c.content
      FROM message m LEFT JOIN message_content c ON c.received_on = m.received_on AND c.message_id = m.id
-     WHERE m.state = 'received' AND m.lane = ANY ($1::smallint[]) ORDER BY m.id LIMIT $2`,
-    [lanes, rowsMax],
+     WHERE m.${isDecided} AND m.lane = ANY ($2::smallint[]) ORDER BY m.id LIMIT $3`,
+    [waiting, lanes, rowsMax],
   )
 }
 
 /** Lanes with undecided messages; the safety net under the wake-ups. */
-export async function lanesWaiting(query: Query): Promise<number[]> {
-  const rows = await query<{ lane: number }>(`SELECT DISTINCT lane FROM message WHERE state = 'received'`)
+export async function lanesWaiting(query: Query, waiting: readonly string[]): Promise<number[]> {
+  const rows = await query<{ lane: number }>(`SELECT DISTINCT lane FROM message m WHERE m.${isDecided}`, [
+    waiting,
+  ])
   return rows.map((row) => row.lane)
 }
 

@@ -39,6 +39,12 @@ const routes: [string, string, readonly string[]][] = [
   ['POST', '/api/v1/messages/1/replay', ['operator']],
   ['GET', '/api/v1/fragments', ['analyst', 'operator']],
   ['GET', '/api/v1/fragments/1', ['analyst', 'operator']],
+  ['GET', '/api/v1/channels', ['analyst', 'operator']],
+  ['POST', '/api/v1/channels/reload', ['analyst', 'operator']],
+  ['POST', '/api/v1/channels/adt/pause', ['operator']],
+  ['POST', '/api/v1/channels/adt/resume', ['operator']],
+  ['POST', '/api/v1/channels/adt/stop', ['operator']],
+  ['POST', '/api/v1/channels/adt/start', ['operator']],
   ['GET', '/api/v1/audit', ['auditor', 'operator']],
   ['GET', '/api/v1/audit/verification', ['auditor', 'operator']],
 ]
@@ -123,5 +129,7 @@ test('every path of the API is described in openapi.json', async () => {
   const { body } = await api.ask('GET', '/api/openapi.json')
   const paths = Object.keys(body['paths'] as object)
   for (const [, path] of routes)
-    expect(paths).toContain(path.replace(unknownId, '{id}').replace('s/1', 's/{id}'))
+    expect(paths).toContain(
+      path.replace(unknownId, '{id}').replace('s/1', 's/{id}').replace('s/adt/', 's/{name}/'),
+    )
 })

@@ -49,7 +49,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     deliveryRequested: true,
     ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
-    channels: () => [],
+    channels: { views: () => [], reload: async () => [], follow: async () => {} },
     publicKeys: [{ kty: 'EC', kid: 'k1' }],
     inbound: { channel: () => undefined, now: () => new Date(), needsCertificate: false },
     subscriptions: { channel: () => undefined, now: () => new Date(), needsCertificate: false },

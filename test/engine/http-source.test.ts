@@ -10,7 +10,9 @@ import pg from 'pg'
 import { inboundRoutes } from '../../src/api/inbound.ts'
 import { failures } from '../../src/api/problem.ts'
 import { loadChannels } from '../../src/channels/load.ts'
-import { listenToChannels, type ChannelListeners } from '../../src/engine/channel-listeners.ts'
+import type { ChannelPlan, HttpSource } from '../../src/domain/channel.ts'
+import { runChannels, type ChannelRuns } from '../../src/engine/channel-runs.ts'
+import { startHttpChannel } from '../../src/engine/http-channel.ts'
 import { makeRoomForDays } from '../../src/engine/work.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { Metrics } from '../../src/lib/metrics.ts'
@@ -22,7 +24,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 const folder = mkdtempSync(join(tmpdir(), 'bluepost-http-'))
 let database: TestDatabase
 let store: InboundMessages
-let listeners: ChannelListeners
+let runs: ChannelRuns
 let server: http.Server
 beforeAll(async () => {
   for (const part of ['channels', 'mappings']) cpSync(part, join(folder, part), { recursive: true })
@@ -49,22 +51,20 @@ beforeAll(async () => {
   database = await freshDatabase()
   await makeRoomForDays(database.dataSource, new Date())
   store = openInboundMessages(database.dataSource)
-  listeners = await listenToChannels(
-    plans.filter(({ source }) => source.type === 'http'),
-    {
+  runs = runChannels(async (plan) =>
+    startHttpChannel(plan as ChannelPlan & { source: HttpSource }, {
       store,
-      secrets: new Map([['feed', 's3cret']]),
+      secrets: () => new Map([['feed', 's3cret']]),
+      newControlId: () => 'ACK1',
       metrics: new Metrics(),
       log: silentLog,
       now: () => new Date(),
-      feed: () => undefined,
-    },
+    }),
   )
+  const posting = plans.filter(({ source }) => source.type === 'http')
+  await runs.settle(new Map(posting.map((plan) => [plan.name, plan])))
   const app = express()
-  app.use(
-    '/inbound',
-    inboundRoutes({ channel: listeners.fed, now: () => new Date(), needsCertificate: false }),
-  )
+  app.use('/inbound', inboundRoutes({ channel: runs.fed, now: () => new Date(), needsCertificate: false }))
   app.use(failures(silentLog))
   server = http.createServer(app)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -158,10 +158,12 @@ test('strangers learn nothing: no secret, a wrong one, no such channel, a channe
 })
 
 test('a channel whose secret is not in the settings fails, and says so; the others listen', () => {
-  const views = new Map(listeners.views().map(({ name, state, because }) => [name, [state, because]]))
-  expect(views.get('adt-discharge')).toEqual(['running', null])
-  expect(views.get('lab-results')).toEqual(['failed', 'the settings have no secret “missing”'])
-  expect(listeners.listens).toContainEqual({
+  expect(runs.standing('adt-discharge')).toMatchObject({ state: 'running', because: null })
+  expect(runs.standing('lab-results')).toMatchObject({
+    state: 'failed',
+    because: 'the settings have no secret “missing”',
+  })
+  expect(runs.listens()).toContainEqual({
     what: 'channel adt-discharge (HTTP)',
     on: '/inbound/adt-discharge',
   })

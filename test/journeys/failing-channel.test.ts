@@ -47,13 +47,18 @@ test(
     expect(said).toContainEqual(
       expect.stringMatching(/lab-results\.yaml:\d+:1 {2}channel lab-results fails its own test/),
     )
-    const channels = await town.engine.api<{ channels?: { name: string }[] } & { name: string }[]>(
-      'GET',
-      'channels',
-    )
-    const names = JSON.stringify(channels)
-    expect(names).toContain('adt-discharge')
-    expect(names).not.toContain('lab-results')
+    const { items } = await town.engine.api<{ items: { name: string }[] }>('GET', 'channels')
+    expect(items.find(({ name }) => name === 'adt-discharge')).toMatchObject({
+      state: 'running',
+      because: null,
+      isUpToDate: true,
+    })
+    expect(items.find(({ name }) => name === 'lab-results')).toMatchObject({
+      state: 'failed',
+      because: expect.stringMatching(/lab-results fails its own test/),
+      listen: null,
+      revision: null,
+    })
     expect(await town.hospital.sends(dischargeOf(ellen))).toMatchObject([{ ack: 'AA' }])
     await town.settles()
     expect(town.phr.inbox).toHaveLength(1)

@@ -7,7 +7,7 @@ import { loadChannels, type LoadedChannels } from '../../src/channels/load.ts'
 import { problemCodes } from '../../src/channels/problem.ts'
 import { runTests } from '../../src/channels/run-tests.ts'
 import type { ChannelPlan } from '../../src/domain/channel.ts'
-import { listenToChannels } from '../../src/engine/channel-listeners.ts'
+import { startMllpChannel } from '../../src/engine/mllp-channel.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { Metrics } from '../../src/lib/metrics.ts'
 import { evaluate } from '../../src/mapping/evaluate.ts'
@@ -225,14 +225,15 @@ async function listens(plans: readonly ChannelPlan[]): Promise<void> {
     expect(isLoopback(plan.source.listen.host)).toBe(true)
     return [{ ...plan, source: { ...plan.source, listen: { ...plan.source.listen, port: 0 } } }]
   })
-  const { problems, close } = await listenToChannels(plain, {
-    store: undefined as never,
-    secrets: new Map(),
-    metrics: new Metrics(),
-    log: silentLog,
-    now: () => at,
-    feed: () => undefined,
-  })
-  await close(0)
-  expect(problems).toEqual([])
+  for (const plan of plain) {
+    const run = await startMllpChannel(plan, {
+      store: undefined as never,
+      secrets: () => new Map(),
+      newControlId: () => '1',
+      metrics: new Metrics(),
+      log: silentLog,
+      now: () => at,
+    })
+    await run.stop()
+  }
 }

@@ -33,7 +33,7 @@ test('a message is committed with its content before the promise is kept, and it
   const message = aMessage({ lane: 41 })
   expect(await messages.keep(message)).toEqual({ fresh: true })
   expect(woken).toEqual([41])
-  const [stored] = await undecidedIn(query, [41], 10)
+  const [stored] = await undecidedIn(query, [41], [], 10)
   expect(stored).toMatchObject({ channel: message.channel, receivedAt: noon, receivedOn: '2026-11-23' })
   expect(stored!.content!.equals(message.content)).toBe(true)
 })
@@ -119,7 +119,7 @@ test('what cannot be read is kept in quarantine with its reason, undecided by no
   expect(
     await query('SELECT state, code, because FROM message WHERE control_id = $1', [message.controlId]),
   ).toEqual([{ state: 'quarantined', code: 'not-hl7', because: 'no MSH' }])
-  expect(await undecidedIn(query, [9], 10)).toEqual([])
+  expect(await undecidedIn(query, [9], [], 10)).toEqual([])
 })
 
 test('a row the database refuses does not take its neighbours with it', async () => {
