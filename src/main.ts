@@ -21,6 +21,7 @@ import { errorTrace, type Log } from './lib/log.ts'
 import { Metrics } from './lib/metrics.ts'
 import { certificatesOf, readPartners, type Partners } from './partners.ts'
 import { startDecider, type Decider } from './pipeline/decider.ts'
+import { sendDue } from './pipeline/send-due.ts'
 import { sweep } from './pipeline/sweep.ts'
 import type { Settings } from './settings.ts'
 import { appendAudit, type AuditAction } from './store/audit.ts'
@@ -157,8 +158,10 @@ export async function startEngine(
       interrupt()
       return worker.stop()
     })
+    const { timezone, tracking } = settings
+    const due = { dataSource, now, timezone, deliveryRequested: tracking.requestDelivery }
     const sweeper = setInterval(() => {
-      sweep(dataSource, now()).catch((error: unknown) =>
+      Promise.all([sweep(dataSource, now()), sendDue(due)]).catch((error: unknown) =>
         log.warn('cannot sweep', { error: errorTrace(error) }),
       )
     }, sweepEveryMs)
@@ -210,6 +213,7 @@ export async function startEngine(
       now,
       aliases: authorities,
       deliveryRequested: tracking.requestDelivery,
+      timezone: settings.timezone,
       ourAddress: settings.dataHolder?.address.text,
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels,

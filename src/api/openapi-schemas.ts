@@ -64,7 +64,7 @@ export const schemas = {
       },
       frequency: {
         type: 'string',
-        description: 'once | continuous',
+        description: 'once | continuous | interval: P1M (ISO 8601: years, months, weeks, days)',
         default: 'continuous',
       },
       triggers: { type: 'array', items: { enum: triggerKinds } },

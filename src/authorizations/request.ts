@@ -7,6 +7,7 @@ import type {
 import { readDirectAddress } from '../domain/direct-address.ts'
 import { canonicalAuthority, isStrong, type Identifier, type Patient } from '../domain/patient.ts'
 import { triggerKinds, type TriggerKind } from '../domain/trigger-event.ts'
+import { readCalendarSpan } from '../lib/calendar-span.ts'
 
 /** One thing wrong with a request body; `where` is a JSON Pointer (RFC 6901). */
 export interface RequestProblem {
@@ -163,7 +164,7 @@ function readTriggers(fields: Fields): TriggerKind[] | undefined {
   return names as TriggerKind[] | undefined
 }
 
-/** `once` or `continuous`; `interval: P1M` is known, and refused by name. */
+/** `once`, `continuous`, or `interval: P1M` (an ISO 8601 duration). */
 function readFrequency(fields: Fields): Frequency | undefined {
   const raw = fields.raw('frequency')
   if (raw === undefined) return undefined
@@ -174,10 +175,13 @@ function readFrequency(fields: Fields): Frequency | undefined {
       : typeof raw === 'object' && raw !== null && 'interval' in raw && typeof raw.interval === 'string'
         ? raw.interval
         : undefined
-  // A request that is stored and never acted on would be a promise to the patient that is not kept.
-  if (every !== undefined)
-    fields.problem('frequency', 'is an interval, which this version does not run: use once or continuous')
-  else fields.problem('frequency', 'is neither once nor continuous')
+  if (every !== undefined && readCalendarSpan(every) !== undefined) return { type: 'interval', every }
+  fields.problem(
+    'frequency',
+    every === undefined
+      ? 'is neither once, continuous nor an interval: an interval looks like “interval: P1M”'
+      : 'is not an interval: write years, months, weeks and days, such as “interval: P1M” or “interval: P2W”, a day at least and ten years at most',
+  )
   return undefined
 }
 

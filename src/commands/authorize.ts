@@ -31,7 +31,8 @@ export const authorize: Command = {
     --verified-by 'R. Jones, front desk' --method in-person [--evidence 'form 2026-117']
 bluepost authorize --file request.json     the body of POST /api/v1/authorizations
 
---identifier, --to and --trigger may be repeated. Without --trigger every trigger counts. --frequency once sends at once.`,
+--identifier, --to and --trigger may be repeated. Without --trigger every trigger counts. --frequency once sends at once;
+--frequency 'interval: P1M' sends now and then every month (P2W: two weeks, P10D: ten days) when the document has changed.`,
   options: {
     file: { type: 'string' },
     identifier: { type: 'string', multiple: true },
@@ -56,6 +57,7 @@ bluepost authorize --file request.json     the body of POST /api/v1/authorizatio
       const ports = {
         dataSource,
         deliveryRequested: settings.tracking.requestDelivery,
+        timezone: settings.timezone,
         now: () => new Date(),
       }
       show(call, await store(ports, wanted, operatorName()))
@@ -65,7 +67,7 @@ bluepost authorize --file request.json     the body of POST /api/v1/authorizatio
 }
 
 export const change: Command = {
-  usage: `bluepost change AUTHORIZATION [--to ADDRESS…] [--frequency once|continuous] [--trigger KIND…]
+  usage: `bluepost change AUTHORIZATION [--to ADDRESS…] [--frequency once|continuous|'interval: P1M'] [--trigger KIND…]
     [--valid-until DATE] [--sensitive-data included|excluded]
 
 --to and --trigger give the whole new list. Every change is recorded with your name.`,
@@ -92,6 +94,7 @@ export const change: Command = {
       const ports = {
         dataSource,
         deliveryRequested: settings.tracking.requestDelivery,
+        timezone: settings.timezone,
         now: () => new Date(),
       }
       show(call, done(id, await applyChange(ports, id, wanted, operatorName())))
@@ -113,6 +116,7 @@ Prospective and immediate: what has not left is cancelled, what was sent stays s
       const ports = {
         dataSource,
         deliveryRequested: settings.tracking.requestDelivery,
+        timezone: settings.timezone,
         now: () => new Date(),
       }
       const result = await applyRevoke(

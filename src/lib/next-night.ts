@@ -13,14 +13,25 @@ const restMs = 6 * hourMs
  * @param share 0 to 1: where in the night
  */
 export function nextNight(at: Date, zone: string, share: number): Date {
+  for (let day = 0; ; day++) {
+    const date = new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(
+      new Date(at.getTime() + day * 24 * hourMs),
+    )
+    const night = nightOf(date, zone, share)
+    if (night.getTime() >= at.getTime() + restMs) return night
+  }
+}
+
+/**
+ * A moment between one and five o’clock of a day.
+ *
+ * @param date YYYY-MM-DD
+ * @param share 0 to 1: where in the night
+ */
+export function nightOf(date: string, zone: string, share: number): Date {
   const sinceMidnightMs = nightStartsMs + Math.floor((share * nightMs) / 1000) * 1000
   const time = new Date(sinceMidnightMs).toISOString().slice(11, 19).replaceAll(':', '')
-  for (let day = 0; ; day++) {
-    const date = new Intl.DateTimeFormat('en-CA', { timeZone: zone })
-      .format(new Date(at.getTime() + day * 24 * hourMs))
-      .replaceAll('-', '')
-    const reading = readTimestamp(`${date}${time}`, zone)
-    if (!reading.valid) throw new Error(`the clocks of ${zone} have no ${time} on ${date}`)
-    if (reading.at.getTime() >= at.getTime() + restMs) return reading.at
-  }
+  const reading = readTimestamp(`${date.replaceAll('-', '')}${time}`, zone)
+  if (!reading.valid) throw new Error(`the clocks of ${zone} have no ${time} on ${date}`)
+  return reading.at
 }

@@ -9,6 +9,7 @@ import {
   markRevoked,
   updateAuthorization,
 } from '../store/authorizations.ts'
+import { setDue } from '../store/due-authorizations.ts'
 import { forgetSealed } from '../store/deliveries.ts'
 import { inTransaction, type Query } from '../store/query.ts'
 import {
@@ -18,13 +19,17 @@ import {
   type NewTransmission,
 } from '../store/transmissions.ts'
 
+import { nextDue, startInterval } from './send-due.ts'
+
 export interface AuthorizePorts {
   readonly dataSource: DataSource
   readonly deliveryRequested: boolean
+  /** IANA name: nights and days of intervals are those of the data holder. */
+  readonly timezone: string
   readonly now: () => Date
 }
 
-/** The patient’s request is stored; a `once` request starts its transmissions in the same transaction. */
+/** The patient’s request is stored; one that sends at once, or by interval, starts its first transmissions in the same transaction. */
 export function authorize(
   ports: AuthorizePorts,
   request: AuthorizationRequest,
@@ -44,6 +49,7 @@ export function authorize(
       },
     ])
     await pushOnce(ports, query, authorization, at)
+    await keepInterval(ports, query, authorization, undefined, at)
     return authorization
   })
 }
@@ -92,13 +98,14 @@ export function change(
         ),
     )
     await pushOnce(ports, query, authorization, at)
+    await keepInterval(ports, query, authorization, before, at)
     return { outcome: 'done', authorization }
   })
 }
 
 /** Prospective and immediate: everything that has not left is cancelled in the transaction that revokes. */
 export function revoke(
-  ports: AuthorizePorts,
+  ports: Pick<AuthorizePorts, 'dataSource' | 'now'>,
   id: string,
   because: string | undefined,
   actor: string,
@@ -119,6 +126,7 @@ export function revoke(
         detail: { version: authorization.version, ...(because === undefined ? {} : { because }) },
       },
     ])
+    await setDue(query, id, null)
     await stopUnsent(query, authorization, actor, at, 'revoked', 'the authorization was revoked', () => true)
     return { outcome: 'done', authorization }
   })
@@ -164,6 +172,28 @@ async function pushOnce(
     query,
     [...inserted].map((transmissionId) => ({ task: 'step' as const, transmissionId, dueAt })),
   )
+}
+
+/** The first push of an interval is at once, so that the patient sees that it works; then by the calendar. */
+async function keepInterval(
+  ports: AuthorizePorts,
+  query: Query,
+  authorization: Authorization,
+  before: Authorization | undefined,
+  at: Date,
+): Promise<void> {
+  const { id, frequency, validFrom } = authorization
+  if (frequency.type !== 'interval') {
+    if (before?.frequency.type === 'interval') await setDue(query, id, null)
+    return
+  }
+  const was = before?.frequency
+  if (was?.type === 'interval' && was.every === frequency.every) return
+  const from = validFrom > at ? validFrom : at
+  const isFirst = was?.type !== 'interval'
+  if (isFirst && validFrom <= at) await startInterval(ports, query, [authorization], at)
+  const nextDueAt = isFirst && validFrom > at ? validFrom : nextDue(authorization, from, at, ports.timezone)
+  await setDue(query, id, { from, nextDueAt })
 }
 
 async function stopUnsent(

@@ -98,8 +98,13 @@ function isFreshFor(
   { cause, occurredAt }: Transmission,
   { effectiveUntil }: StoredDocument,
 ): boolean {
-  if (cause === 'request' || effectiveUntil === null) return true
+  if (!isOfEvent(cause) || effectiveUntil === null) return true
   return effectiveUntil.getTime() >= occurredAt.getTime() - documents.freshnessToleranceMs
+}
+
+/** Where nothing happened that a document could be too old for: the one push of a request, or a time of the calendar. */
+function isOfEvent(cause: Transmission['cause']): boolean {
+  return cause !== 'request' && cause !== 'interval'
 }
 
 /** What one place lacks, the next may have; where none has it, the most hopeful answer counts. */
@@ -126,9 +131,9 @@ async function findAtPlaces(
           patient: authorization.patient,
           aliases: ports.aliases,
           documentCodes: documents.codes,
-          ...(cause === 'request'
-            ? {}
-            : { freshAfter: new Date(occurredAt.getTime() - documents.freshnessToleranceMs) }),
+          ...(isOfEvent(cause)
+            ? { freshAfter: new Date(occurredAt.getTime() - documents.freshnessToleranceMs) }
+            : {}),
           bytesMax: documents.bytesMax,
           ...(encounter?.server === name ? { encounter: encounter.id } : {}),
           ...(additionalCodes === undefined ? {} : { additionalCodes }),
@@ -201,7 +206,7 @@ async function pass(
     documentCodes: isAdditional
       ? [...new Set([...documents.codes, ...[...documents.additional.values()].flat()])]
       : documents.codes,
-    ...(cause === 'request' ? {} : { occurredAt }),
+    ...(isOfEvent(cause) ? { occurredAt } : {}),
     freshnessToleranceMs: documents.freshnessToleranceMs,
     bytesMax: documents.bytesMax,
     sensitiveData: authorization.sensitiveData,

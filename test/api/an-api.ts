@@ -47,6 +47,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     now: () => new Date(),
     aliases: new Map(),
     deliveryRequested: true,
+    timezone: 'America/New_York',
     ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
     channels: { views: () => [], reload: async () => [], follow: async () => {} },

@@ -90,9 +90,17 @@ test.each(['eve@evil.example\r\nRCPT TO:<x@y.z>', 'a b@direct.example', '@direct
   },
 )
 
-test('an interval is refused by name, not stored and forgotten', () => {
-  const reading = read({ ...ellen, frequency: 'interval: P1M' })
-  expect(reading).toMatchObject({ valid: false, problems: [{ where: '/frequency' }] })
+test('an interval is an ISO 8601 duration of days or more; without triggers it sends by the calendar alone', () => {
+  expect(read({ ...ellen, frequency: 'interval: P1M' })).toMatchObject({
+    valid: true,
+    value: { frequency: { type: 'interval', every: 'P1M' }, triggers: [] },
+  })
+  expect(read({ ...ellen, frequency: { interval: 'P2W' }, triggers: ['discharge'] })).toMatchObject({
+    valid: true,
+    value: { frequency: { type: 'interval', every: 'P2W' }, triggers: ['discharge'] },
+  })
+  for (const every of ['P0D', 'P', 'PT6H', 'P1MT1H', 'P11Y', '1 month', 'P-1M', 'p1m'])
+    expect(problemsOf({ ...ellen, frequency: `interval: ${every}` })).toEqual(['/frequency'])
 })
 
 test('it cannot end before it begins, and a time needs its zone', () => {

@@ -41,6 +41,7 @@ beforeAll(async () => {
     blindKey: await readBlindKey(queryOf(dataSource)),
     holdMaxMs: undefined,
     deliveryRequested: true,
+
     now: () => new Date(),
   }
   const store = openInboundMessages(dataSource, { onCommitted: () => {} })
@@ -84,7 +85,7 @@ async function somebody() {
     new Date(),
   )
   if (!reading.valid) throw new Error(JSON.stringify(reading.problems))
-  const authorization = await authorize(ports, reading.value, 'test')
+  const authorization = await authorize({ ...ports, timezone: 'UTC' }, reading.value, 'test')
   const says = (choices: AdtChoices) => take(adtOf({ gender: 'female', ...person } as never, choices))
   const transmissions = () =>
     queryOf(database.dataSource)<{ state: string; because: string | null }>(

@@ -13,7 +13,7 @@ let ports: AuthorizePorts
 beforeAll(async () => {
   database = await freshDatabase()
   query = queryOf(database.dataSource)
-  ports = { dataSource: database.dataSource, deliveryRequested: true, now: () => noon }
+  ports = { dataSource: database.dataSource, deliveryRequested: true, timezone: 'UTC', now: () => noon }
 })
 afterAll(() => database.close())
 
