@@ -31,6 +31,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'one message through a channel, step by step; nothing is sent',
     load: async () => (await import('./commands/try.ts')).tryOut,
   },
+  record: {
+    summary: 'a sample made up after a real message, with its test',
+    load: async () => (await import('./commands/record.ts')).record,
+  },
   shadow: {
     summary: 'stored messages through changed files: which decisions would be others',
     load: async () => (await import('./commands/shadow.ts')).shadow,

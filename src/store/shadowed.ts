@@ -43,3 +43,18 @@ export async function* decidedSince(
     after = page.length < pageRows ? undefined : BigInt(page.at(-1)!.id)
   }
 }
+
+/** One message with its bytes, as long as they are kept. */
+export async function readStoredMessage(
+  query: Query,
+  id: string,
+): Promise<
+  { readonly channel: string; readonly receivedAt: Date; readonly content: Buffer | null } | undefined
+> {
+  const [row] = await query<{ channel: string; receivedAt: Date; content: Buffer | null }>(
+    `SELECT m.channel, m.received_at AS "receivedAt", c.content
+     FROM message m LEFT JOIN message_content c ON c.received_on = m.received_on AND c.message_id = m.id WHERE m.id = $1`,
+    [id],
+  )
+  return row
+}

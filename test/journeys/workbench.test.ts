@@ -84,3 +84,32 @@ test(
   },
   storyMsMax,
 )
+
+test(
+  'record makes a sample after a stored message, which passes as a test; nothing is overwritten, nobody survives',
+  async () => {
+    const { items } = await town.engine.api<{ items: { id: string; state: string }[] }>('GET', 'messages')
+    const triggered = items.find(({ state }) => state === 'triggered')!
+    const out = join(folder, 'channels/samples/recorded.hl7')
+    const recorded = await town.engine.command('record', triggered.id, '--out', out)
+    expect(recorded).toMatchObject({ code: 0, stderr: '' })
+    const text = readFileSync(out, 'latin1')
+    for (const { value } of ellen.identifiers) expect(text).not.toContain(value)
+    expect(text).not.toMatch(new RegExp(`${ellen.family}|${ellen.given}`, 'i'))
+    const channel = join(folder, 'channels/adt-discharge.yaml')
+    const entry = recorded.stdout.slice(recorded.stdout.indexOf('  - name:'))
+    writeFileSync(channel, `${readFileSync(channel, 'utf8').trimEnd()}\n${entry}`)
+    writeFileSync(
+      join(folder, 'mappings/tables/discharge-disposition.csv'),
+      readFileSync(join(root, 'mappings/tables/discharge-disposition.csv')),
+    )
+    const tested = await town.engine.command('test', channel)
+    expect([tested.code, tested.stdout + tested.stderr]).toEqual([0, expect.stringContaining('passed')])
+    expect(await town.engine.command('record', triggered.id, '--out', out)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('is there already'),
+    })
+    expect(await town.engine.command('record', '999999')).toMatchObject({ code: 1 })
+  },
+  storyMsMax,
+)
