@@ -99,6 +99,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'decide a filtered or quarantined message again',
     load: async () => (await import('./commands/operate.ts')).replay,
   },
+  quarantine: {
+    summary: 'what waits for a person, by cause: list, show, test, release',
+    load: async () => (await import('./commands/quarantine.ts')).quarantine,
+  },
   migrate: {
     summary: 'bring the database up to this version',
     load: async () => (await import('./commands/migrate.ts')).migrate,

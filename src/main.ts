@@ -217,6 +217,7 @@ export async function startEngine(
       ourAddress: settings.dataHolder?.address.text,
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels,
+      plan: (name) => files.plan(name),
       trust: () => trust.view(),
       subscriptions: {
         ...doorRules,

@@ -1,3 +1,4 @@
+import { quarantineSchemas } from './openapi-quarantine.ts'
 import { transmissionStates } from '../domain/transmission.ts'
 import { triggerKinds } from '../domain/trigger-event.ts'
 
@@ -6,6 +7,7 @@ export const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
 
 /** What the API takes and gives. */
 export const schemas = {
+  ...quarantineSchemas,
   Problem: {
     type: 'object',
     description: 'RFC 9457',

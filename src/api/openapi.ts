@@ -1,4 +1,5 @@
 import { transmissionStates } from '../domain/transmission.ts'
+import { quarantinePaths } from './openapi-quarantine.ts'
 import { ref, schemas } from './openapi-schemas.ts'
 
 const problem = {
@@ -172,6 +173,7 @@ export const description = {
         },
       },
     },
+    ...quarantinePaths({ refused, answer, ref, page, because, queryParameter }),
     '/api/v1/fragments': {
       get: {
         summary: 'What came in and could not be read as a message at all, with the reason',

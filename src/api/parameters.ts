@@ -64,3 +64,13 @@ export function reasonIn(body: unknown): string | undefined {
   if (because === undefined || (typeof because === 'string' && because.length <= 500)) return because
   throw new Answer({ status: 422, title: '“because” must be a text of at most 500 characters' })
 }
+
+/** A point in time with its zone: 2026-03-02T09:10:00-05:00. */
+export function optionalMomentIn(request: Request, name: string): Date | undefined {
+  const value = textIn(request, name)
+  if (value === undefined) return undefined
+  const at = new Date(value)
+  if (!/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}.*(Z|[+-]\d{2}:\d{2})$/.test(value) || Number.isNaN(at.getTime()))
+    throw new Answer({ status: 400, title: `${name} must be a moment such as 2026-03-02T09:10:00Z` })
+  return at
+}

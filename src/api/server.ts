@@ -14,10 +14,11 @@ import { description } from './openapi.ts'
 import { fragmentRoutes, messageRoutes } from './messages.ts'
 import { operationRoutes, type OperationPorts } from './operations.ts'
 import { failures, notFound } from './problem.ts'
+import { quarantineRoutes, type QuarantinePorts } from './quarantine.ts'
 import { transmissionRoutes, type TransmissionPorts } from './transmissions.ts'
 import { trustRoutes } from './trust.ts'
 
-export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, OperationPorts {
+export interface ApiPorts extends AuthorizationPorts, TransmissionPorts, OperationPorts, QuarantinePorts {
   readonly access: AccessRules
   readonly channels: ChannelPorts['live']
   readonly trust: () => Promise<TrustView>
@@ -62,6 +63,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/transmissions', transmissionRoutes(ports))
   v1.use('/messages', messageRoutes(ports))
   v1.use('/fragments', fragmentRoutes(ports))
+  v1.use('/quarantine', quarantineRoutes(ports))
   v1.use('/destinations', destinationRoutes(ports.dataSource, ports.now))
   v1.use('/inbox', inboxRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))

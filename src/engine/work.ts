@@ -6,11 +6,13 @@ import type { Metrics } from '../lib/metrics.ts'
 import type { Partners } from '../partners.ts'
 import { answer, type AnswerPorts } from '../pipeline/answer.ts'
 import { openMail, type OpenMailPorts } from '../pipeline/open-mail.ts'
+import { finishRelease } from '../pipeline/release-quarantine.ts'
 import { step, type StepPorts } from '../pipeline/step.ts'
 import type { Settings } from '../settings.ts'
 import { sealAlgorithmsFor } from '../settings/seal.ts'
 import { sealAudit } from '../store/audit.ts'
 import { ensureContentPartitions } from '../store/content-partitions.ts'
+import { foldQuarantine } from '../store/quarantine.ts'
 import { inTransaction } from '../store/query.ts'
 import { dropPast } from '../store/retention.ts'
 import type { ChannelFiles } from './channel-files.ts'
@@ -122,9 +124,11 @@ export function workOf(
       if (answers !== undefined) await answer(answers, answerId)
     },
     refreshBundle: (bundle) => trust.refresh(bundle),
+    releaseQuarantine: async (releaseId) => void (await finishRelease(shared, releaseId)),
     minutely: async () => {
       await trust.scheduleDue()
       while ((await inTransaction(dataSource, (query) => sealAudit(query, now()))) > 0);
+      while ((await inTransaction(dataSource, foldQuarantine)) > 0);
     },
     daily: async () => {
       await makeRoomForDays(dataSource, now())

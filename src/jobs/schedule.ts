@@ -10,6 +10,8 @@ export type Job =
   | { readonly task: 'answer'; readonly answerId: string; readonly dueAt: Date }
   /** Ask the source of a trust bundle for a newer one. */
   | { readonly task: 'refresh-bundle'; readonly bundle: string; readonly dueAt: Date }
+  /** Take the release of a group in quarantine to its end. */
+  | { readonly task: 'release-quarantine'; readonly releaseId: string; readonly dueAt: Date }
 
 /** Retries for what is thrown unexpectedly (database away, a bug); what the rooms know to fail has its own plan. */
 const attemptsMax = 25
@@ -40,6 +42,8 @@ function keyOf(job: Job): string {
       return `answer:${job.answerId}`
     case 'refresh-bundle':
       return `trust-bundle:${job.bundle}`
+    case 'release-quarantine':
+      return `quarantine-release:${job.releaseId}`
   }
 }
 

@@ -8,7 +8,8 @@ export interface Work {
   readonly openMail: (mailId: string) => Promise<void>
   readonly answer: (answerId: string) => Promise<void>
   readonly refreshBundle: (bundle: string) => Promise<void>
-  /** Every minute: chain the audit, schedule the refresh of trust bundles that are due. */
+  readonly releaseQuarantine: (releaseId: string) => Promise<void>
+  /** Every minute: chain the audit, fold the counters of quarantine, schedule the refresh of trust bundles that are due. */
   readonly minutely: () => Promise<void>
   /** Once a day: make tomorrow’s partitions, drop what is past its retention. */
   readonly daily: () => Promise<void>
@@ -30,6 +31,7 @@ export async function startWorker(
     'open-mail': (payload) => work.openMail(idIn(payload, 'mailId')),
     answer: (payload) => work.answer(idIn(payload, 'answerId')),
     'refresh-bundle': (payload) => work.refreshBundle(idIn(payload, 'bundle')),
+    'release-quarantine': (payload) => work.releaseQuarantine(idIn(payload, 'releaseId')),
     minutely: () => work.minutely(),
     daily: () => work.daily(),
   }

@@ -12,9 +12,13 @@ export function assembled(given: ReadonlyMap<string, Value>, input: Input): Trig
   const kind = given.get('kind')
   const occurredAt = given.get('occurredAt')
   if (typeof kind !== 'string' || !isTriggerKind(kind))
-    return { code: 'required-missing', because: 'kind is required and no source gave a value' }
+    return { code: 'required-missing', because: 'kind is required and no source gave a value', where: 'kind' }
   if (!(occurredAt instanceof Date))
-    return { code: 'required-missing', because: 'occurredAt is required and no source gave a value' }
+    return {
+      code: 'required-missing',
+      because: 'occurredAt is required and no source gave a value',
+      where: 'occurredAt',
+    }
   const mapped = texts(given, 'patient', ['reference', 'family', 'given', 'birthDate'])
   const fetched = fetchedPatient(input, mapped['reference'])
   const identifiers =
@@ -29,6 +33,7 @@ export function assembled(given: ReadonlyMap<string, Value>, input: Input): Trig
     return {
       code: 'required-missing',
       because: 'the patient is required and no source gave identifiers or a reference',
+      where: 'patient',
     }
   const encounter = texts(given, 'encounter', ['id', 'class', 'disposition'])
   const document = texts(given, 'document', ['id', 'type'])

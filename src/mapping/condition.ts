@@ -57,10 +57,18 @@ function askOf(
       )
     case 'newer-than': {
       if (found === undefined)
-        return { code: 'age-unknown', because: `${textOf(paths)} gives no time: its age cannot be judged` }
+        return {
+          code: 'age-unknown',
+          because: `${textOf(paths)} gives no time: its age cannot be judged`,
+          where: textOf(paths),
+        }
       const time = timeFrom(input, found.value)
       if (!time.valid)
-        return { code: 'datetime-unreadable', because: `${found.path.text} is not a time: ${time.because}` }
+        return {
+          code: 'datetime-unreadable',
+          because: `${found.path.text} is not a time: ${time.because}`,
+          where: found.path.text,
+        }
       return at.getTime() - time.at.getTime() <= test.ageMsMax
     }
     case 'same-as':

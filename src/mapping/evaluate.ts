@@ -8,12 +8,13 @@ import type {
   ValueRow,
 } from '../domain/channel.ts'
 import type { Identifier } from '../domain/patient.ts'
+import { causeOf } from '../domain/quarantine.ts'
 import type { TriggerEvent } from '../domain/trigger-event.ts'
 import { Hl7Unreadable } from '../lib/hl7v2-unreadable.ts'
 import { assembled, type Value } from './assemble.ts'
 import { ask, explain, firstOf } from './condition.ts'
 import { assignerAt, dateFrom, isQuarantined, openInput, partsAt, timeFrom } from './input.ts'
-import type { FhirResource, Input, Quarantined, QuarantineCode } from './input.ts'
+import type { FhirResource, Input, LookupMiss, Quarantined, QuarantineCode } from './input.ts'
 import { question, sourceOf } from './question.ts'
 import { quotable } from './quotable.ts'
 import { noteLookup, taken, type Seen, type TraceStep } from './trace.ts'
@@ -25,6 +26,8 @@ export type Evaluation =
   | {
       readonly decision: 'quarantined'
       readonly code: QuarantineCode
+      /** The same for all messages that wait for the same thing to be put right. */
+      readonly cause: string
       readonly because: string
       readonly trace: readonly TraceStep[]
     }
@@ -38,31 +41,37 @@ const valueLengthMax = 1_000
  *
  * @param at the moment of receipt; the age of a message counts from here
  * @param options.trace also tell every step; off on the hot path
+ * @param options.misses takes every lookup that found no row, whatever the mapping makes of it
  */
 export function evaluate(
   plan: ChannelPlan,
   received: Uint8Array | FhirResource,
   at: Date,
-  options: { readonly trace?: boolean } = {},
+  options: { readonly trace?: boolean; readonly misses?: LookupMiss[] } = {},
 ): Evaluation {
   const trace: TraceStep[] = []
   const steps = options.trace === true ? trace : undefined
-  const quarantined = ({ code, because }: Quarantined): Evaluation => ({
+  const { misses } = options
+  const quarantined = ({ code, because, where }: Quarantined): Evaluation => ({
     decision: 'quarantined',
     code,
+    cause: causeOf(code, where),
     because,
     trace,
   })
   try {
     const opened = openInput(plan, received)
     if (isQuarantined(opened)) return quarantined(opened)
-    const input = steps === undefined ? opened : { ...opened, seen: [] }
+    const input =
+      steps === undefined && misses === undefined
+        ? opened
+        : { ...opened, ...(steps !== undefined && { seen: [] }), ...(misses !== undefined && { misses }) }
     for (const rule of plan.filter) {
       const stopped = stoppedBy(rule, input, at, steps)
       if (stopped === undefined) continue
       if (isQuarantined(stopped)) return quarantined(stopped)
       return rule.otherwise === 'quarantined'
-        ? quarantined({ code: 'needs-a-person', because: stopped.because })
+        ? quarantined({ code: 'needs-a-person', because: stopped.because, where: stopped.because })
         : { decision: 'filtered', because: stopped.because, trace }
     }
     const event = eventOf(plan, input, at, steps)
@@ -156,7 +165,7 @@ function eventOf(
     missing.delete(row.to)
     if (trace !== undefined) noteRow(trace, row, input, 'gave', { value: shown(value) })
   }
-  for (const [, because] of missing) return { code: 'required-missing', because }
+  for (const [where, because] of missing) return { code: 'required-missing', because, where }
   return assembled(given, input)
 }
 
@@ -198,22 +207,34 @@ function readValue(row: ValueRow, input: Input): string | Date | Quarantined | u
     const time = timeFrom(input, value)
     return time.valid
       ? time.at
-      : { code: 'datetime-unreadable', because: `${path.text} is not a time: ${time.because}` }
+      : {
+          code: 'datetime-unreadable',
+          because: `${path.text} is not a time: ${time.because}`,
+          where: path.text,
+        }
   }
   if (row.as === 'date') {
     const date = dateFrom(input, value)
     return date.valid
       ? date.date
-      : { code: 'date-unreadable', because: `${path.text} is not a date: ${date.because}` }
+      : {
+          code: 'date-unreadable',
+          because: `${path.text} is not a date: ${date.because}`,
+          where: path.text,
+        }
   }
   if (row.table === undefined) return checked(value, path.text)
   const meaning = row.table.rows.get(value)
   if (input.seen !== undefined) noteLookup(input.seen, row.table.name, path, value, meaning)
-  if (meaning !== undefined || row.miss === 'skip') return meaning
+  if (meaning !== undefined) return meaning
   const code = quotable(path, value)
+  input.misses?.push({ table: row.table.name, value: code })
+  if (row.miss === 'skip') return undefined
+  const quoted = code === undefined ? undefined : `"${code}"`
   return {
     code: 'lookup-miss',
-    because: `table ${row.table.name} has no row for ${code === undefined ? `the value of ${path.text}` : `"${code}"`}`,
+    because: `table ${row.table.name} has no row for ${quoted ?? `the value of ${path.text}`}`,
+    where: `${row.table.name}:${quoted ?? path.text}`,
   }
 }
 
@@ -222,15 +243,15 @@ function readValue(row: ValueRow, input: Input): string | Date | Quarantined | u
  * character (U+FFFD) would be compared with the wrong one.
  */
 function checked(value: string, path: string): string | Quarantined {
-  if (value.length > valueLengthMax)
-    return { code: 'value-refused', because: `${path} is longer than ${valueLengthMax} characters` }
-  if (value.includes('\0')) return { code: 'value-refused', because: `${path} holds a NUL character` }
-  if (value.includes('\ufffd'))
-    return {
-      code: 'value-refused',
-      because: `${path} holds U+FFFD: a system before the sender has lost a character`,
-    }
-  return value
+  const because =
+    value.length > valueLengthMax
+      ? `${path} is longer than ${valueLengthMax} characters`
+      : value.includes('\0')
+        ? `${path} holds a NUL character`
+        : value.includes('\ufffd')
+          ? `${path} holds U+FFFD: a system before the sender has lost a character`
+          : undefined
+  return because === undefined ? value : { code: 'value-refused', because, where: path }
 }
 
 function identifiersOf(

@@ -19,6 +19,8 @@ export type Input =
       readonly type: 'hl7v2'
       /** Where what is looked at is written down; only where somebody looks on. */
       readonly seen?: Seen[]
+      /** Where lookups without a row are written down; only where somebody counts them. */
+      readonly misses?: LookupMiss[]
       readonly message: Hl7Message
       readonly zone: Zone
       readonly part?: Hl7Repetition
@@ -26,6 +28,7 @@ export type Input =
   | {
       readonly type: 'x12'
       readonly seen?: Seen[]
+      readonly misses?: LookupMiss[]
       readonly message: X12Message
       readonly zone: Zone
       readonly part?: X12Segment
@@ -33,6 +36,7 @@ export type Input =
   | {
       readonly type: 'fhir'
       readonly seen?: Seen[]
+      readonly misses?: LookupMiss[]
       readonly resource: unknown
       readonly zone: Zone
       /** The Patient that was fetched along with the resource. */
@@ -43,6 +47,15 @@ export type Input =
 export interface Quarantined {
   readonly code: QuarantineCode
   readonly because: string
+  /** Where: a path, a target, a row of a table. Part of what makes two messages wait for the same reason; no PHI. */
+  readonly where?: string
+}
+
+/** A table was asked for a value that it has no row for. */
+export interface LookupMiss {
+  readonly table: string
+  /** Undefined where the value may not be shown. */
+  readonly value: string | undefined
 }
 
 export type QuarantineCode =

@@ -6,7 +6,7 @@ import type { TriggerEvent } from '../domain/trigger-event.ts'
 import { schedule } from '../jobs/schedule.ts'
 import { evaluate } from '../mapping/evaluate.ts'
 import { identityChangesIn, mayChangeIdentity } from '../mapping/identity-change.ts'
-import { isQuarantined, openInput } from '../mapping/input.ts'
+import { isQuarantined, openInput, type LookupMiss } from '../mapping/input.ts'
 import { match, strongKeys, type MatchResult } from '../matching/match.ts'
 import { appendAudit } from '../store/audit.ts'
 import {
@@ -41,7 +41,12 @@ export interface Decided {
   readonly transmissions: number
   /** How many messages met which end, for the counters: `triggered`, `filtered`, `quarantined` by channel. */
   readonly outcomes: readonly { readonly channel: string; readonly state: string; readonly outcome: string }[]
+  /** Lookups that found no row. */
+  readonly misses: readonly ChannelMiss[]
 }
+
+/** A lookup of a channel that found no row. */
+export type ChannelMiss = LookupMiss & { readonly channel: string }
 
 /** Messages of one pass: enough to make the transaction worth it, few enough to keep it short. */
 const passRowsMax = 200
@@ -59,7 +64,7 @@ export function decide(
   return inTransaction(ports.dataSource, async (query) => {
     const held = await holdLanes(query, lanes)
     const waiting = held.length === 0 ? [] : await undecidedIn(query, held, brokenOf(ports), rowsMax)
-    if (waiting.length === 0) return { messages: 0, transmissions: 0, outcomes: [] }
+    if (waiting.length === 0) return { messages: 0, transmissions: 0, outcomes: [], misses: [] }
     const at = ports.now()
     // What a merge changes holds for every message after it, and for none before: it has a pass of its own.
     const merge = waiting.findIndex((message) => identityMessage(ports, message) !== undefined)
@@ -133,7 +138,7 @@ export function setAside(ports: DecidePorts, lanes: readonly number[]): Promise<
     const { id } = message
     await recordMessages(
       query,
-      [{ id, state: 'quarantined', code: 'undecidable', because, revision: null }],
+      [{ id, state: 'quarantined', code: 'undecidable', cause: 'undecidable', because, revision: null }],
       ports.now(),
     )
   })
@@ -158,13 +163,13 @@ async function followIdentity(
   const revision = ports.channel(message.channel)!.revision
   await recordMessages(
     query,
-    [{ id: message.id, state: 'filtered', code: 'identity', because, revision }],
+    [{ id: message.id, state: 'filtered', code: 'identity', cause: null, because, revision }],
     at,
   )
   // It names patients who may have asked for nothing.
   await forgetContent(query, [message])
   const outcomes = [{ channel: message.channel, state: 'filtered', outcome: 'identity' }]
-  return { messages: 1, transmissions: 0, outcomes }
+  return { messages: 1, transmissions: 0, outcomes, misses: [] }
 }
 
 interface Read {
@@ -172,6 +177,7 @@ interface Read {
   readonly plan: ChannelPlan | undefined
   readonly decided: DecidedMessage
   readonly event: TriggerEvent | undefined
+  readonly misses: readonly LookupMiss[]
 }
 
 type Triggering = Read & { readonly event: TriggerEvent }
@@ -184,37 +190,41 @@ function isTriggering(one: Read): one is Triggering {
 
 function readMessage(ports: DecidePorts, message: Undecided, at: Date): Read {
   const plan = ports.channel(message.channel)
+  const misses: LookupMiss[] = []
   const read = (
     state: DecidedMessage['state'],
     code: string | null,
     because: string | null,
-    event?: TriggerEvent,
+    { event, cause = null }: { event?: TriggerEvent; cause?: string | null } = {},
   ): Read => ({
     message,
     plan,
     event,
-    decided: { id: message.id, state, code, because, revision: plan?.revision ?? null },
+    misses,
+    decided: { id: message.id, state, code, cause, because, revision: plan?.revision ?? null },
   })
   if (plan === undefined)
     return read(
       'quarantined',
       'channel-missing',
       `channel “${message.channel}” is not loaded: restore its file, then replay`,
+      { cause: 'channel-missing' },
     )
   if (message.content === null)
     return read(
       'quarantined',
       'content-missing',
       'the content is past its retention and was dropped before it was decided',
+      { cause: 'content-missing' },
     )
-  const decision = evaluate(plan, message.content, at)
+  const decision = evaluate(plan, message.content, at, { misses })
   switch (decision.decision) {
     case 'trigger':
-      return read('triggered', null, null, decision.event)
+      return read('triggered', null, null, { event: decision.event })
     case 'filtered':
       return read('filtered', null, decision.because)
     case 'quarantined':
-      return read('quarantined', decision.code, decision.because)
+      return read('quarantined', decision.code, decision.because, { cause: decision.cause })
   }
 }
 
@@ -248,5 +258,6 @@ async function record(
     messages: read.length,
     transmissions: telling.transmissions,
     outcomes: [...undisclosed, ...telling.outcomes],
+    misses: read.flatMap(({ message: { channel }, misses }) => misses.map((miss) => ({ channel, ...miss }))),
   }
 }

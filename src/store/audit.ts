@@ -7,7 +7,8 @@ export interface AuditEntry {
   /** Who: `key:NAME`, `oidc:SUBJECT`, `cli:USER`, or `engine`. */
   readonly actor: string
   readonly action: AuditAction
-  /** What it was done to: `authorization:ID`, `transmission:ID`, `message:ID`, `event:ID`, `destination:ADDRESS`. */
+  /** What it was done to: `authorization:ID`, `transmission:ID`, `message:ID`, `event:ID`, `destination:ADDRESS`,
+   * `quarantine:GROUP`. */
   readonly subject: string
   readonly authorizationId?: string
   readonly detail: Readonly<Record<string, unknown>>
@@ -33,6 +34,7 @@ export type AuditAction =
   | 'inbox-read'
   | 'inbox-answered'
   | 'message-replayed'
+  | 'quarantine-released'
   | 'trust-bundle-changed'
   | 'trust-bundle-held'
   | 'channel-paused'

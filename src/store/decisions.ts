@@ -64,6 +64,8 @@ export interface DecidedMessage {
   readonly id: string
   readonly state: MessageState
   readonly code: string | null
+  /** Of what is quarantined, and of nothing else. */
+  readonly cause: string | null
   readonly because: string | null
   readonly revision: string | null
 }
@@ -74,8 +76,9 @@ export async function recordMessages(
   at: Date,
 ): Promise<void> {
   await query(
-    `UPDATE message SET state = d.state, code = d.code, because = d.because, revision = d.revision, decided_at = $6
-     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]) AS d (id, state, code, because, revision)
+    `UPDATE message SET state = d.state, code = d.code, because = d.because, revision = d.revision, decided_at = $6, cause = d.cause
+     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
+       AS d (id, state, code, because, revision, cause)
      WHERE message.id = d.id`,
     [
       decided.map((row) => row.id),
@@ -84,6 +87,7 @@ export async function recordMessages(
       decided.map((row) => row.because),
       decided.map((row) => row.revision),
       at,
+      decided.map((row) => row.cause),
     ],
   )
 }
@@ -102,7 +106,8 @@ export async function reopenMessage(query: Query, messageId: string): Promise<Re
   if (message.state === 'received' || message.state === 'triggered') return message.state
   if (!message.has_content) return 'content-dropped'
   await query(
-    `UPDATE message SET state = 'received', because = NULL, code = NULL, revision = NULL, decided_at = NULL WHERE id = $1`,
+    `UPDATE message SET state = 'received', because = NULL, code = NULL, cause = NULL, revision = NULL, decided_at = NULL
+     WHERE id = $1`,
     [messageId],
   )
   return 'reopened'

@@ -142,13 +142,13 @@ const insertStatement = `
                                content_at, content_bytes, ack_at, ack_bytes, n)
   ), stored AS (
     INSERT INTO message (id, channel, received_at, received_on, sender, control_id, digest, bytes, peer, lane, ack,
-                         state, because, code, flags, decided_at)
+                         state, because, code, cause, flags, decided_at)
     OVERRIDING SYSTEM VALUE
     SELECT id, channel, received_at, received_on, sender, control_id,
            digest, content_bytes, peer, lane,
            CASE WHEN ack_bytes >= 0 THEN substring($15::bytea FROM ack_at FOR ack_bytes) END,
            CASE code WHEN '' THEN 'received' ELSE 'quarantined' END,
-           nullif(because, ''), nullif(code, ''),
+           nullif(because, ''), nullif(code, ''), nullif(code, ''),
            CASE WHEN flags = '' AND earlier.same IS NULL THEN '{}'::text[]
                 ELSE array_remove(string_to_array(flags, ',') || earlier.same, NULL) END,
            CASE code WHEN '' THEN NULL ELSE received_at END

@@ -3,6 +3,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { AccessRules } from '../../src/api/access.ts'
 import { makeApi } from '../../src/api/server.ts'
+import { loadChannels } from '../../src/channels/load.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { Metrics } from '../../src/lib/metrics.ts'
 import { entities } from '../../src/store/entities.ts'
@@ -16,6 +17,12 @@ export const keyOf = {
   operator: 'operator-key-0123456789abcdef0123456789abcdef',
   auditor: 'auditor-key-0123456789abcdef0123456789abcdef',
 } as const
+
+const { plans } = loadChannels({
+  channelsDirectory: 'channels',
+  mappingsDirectory: 'mappings',
+  environment: {},
+})
 
 type KeyName = keyof typeof keyOf
 
@@ -51,6 +58,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
     channels: { views: () => [], reload: async () => [], follow: async () => {} },
+    plan: (name) => plans.find((plan) => plan.name === name),
     publicKeys: [{ kty: 'EC', kid: 'k1' }],
     inbound: { channel: () => undefined, now: () => new Date(), needsCertificate: false },
     subscriptions: { channel: () => undefined, now: () => new Date(), needsCertificate: false },

@@ -92,8 +92,9 @@ export function aMessage(changes: Partial<InboundMessage> = {}): InboundMessage 
 /** A row of `message` written by hand. @returns its id */
 export async function aStoredMessage(query: Query, state = 'received', because: string | null = null) {
   const [row] = await query<{ id: string }>(
-    `INSERT INTO message (channel, received_at, received_on, sender, control_id, digest, bytes, peer, lane, state, because)
-     VALUES ('adt-discharge', $1::timestamptz, '2026-11-23', 'HIS', $2, '\\x00', 10, '127.0.0.1', 3, $3, $4) RETURNING id`,
+    `INSERT INTO message (channel, received_at, received_on, sender, control_id, digest, bytes, peer, lane, state, because, cause)
+     VALUES ('adt-discharge', $1::timestamptz, '2026-11-23', 'HIS', $2, '\\x00', 10, '127.0.0.1', 3, $3, $4,
+       CASE WHEN $3 = 'quarantined' THEN 'lookup-miss:patient-class:"ZZ"' END) RETURNING id`,
     [noon, randomUUID(), state, because],
   )
   return row!.id

@@ -173,7 +173,7 @@ test('why something was sent can be told from a message, a patient and a day, an
   const { message, eventId, transmission } = await aTriggered({ patientKeys: [key], encounterKey: visit })
   await recordMessages(
     query,
-    [{ id: message, state: 'triggered', code: null, because: null, revision: 'abc' }],
+    [{ id: message, state: 'triggered', code: null, cause: null, because: null, revision: 'abc' }],
     minutesAfter(1),
   )
   expect(await readMessage(query, message)).toMatchObject({
