@@ -103,6 +103,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'what waits for a person, by cause: list, show, test, release',
     load: async () => (await import('./commands/quarantine.ts')).quarantine,
   },
+  tables: {
+    summary: 'lookup tables, and the values that had no row',
+    load: async () => (await import('./commands/tables.ts')).tables,
+  },
   migrate: {
     summary: 'bring the database up to this version',
     load: async () => (await import('./commands/migrate.ts')).migrate,

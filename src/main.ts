@@ -4,6 +4,7 @@ import { makeApi } from './api/server.ts'
 import { loadChannels, type LoadedChannels } from './channels/load.ts'
 import { inWords, openChannelFiles, type ChannelFiles, type Reloaded } from './engine/channel-files.ts'
 import { runChannels, type ChannelRuns } from './engine/channel-runs.ts'
+import { countMisses } from './engine/counted-misses.ts'
 import { serveHttp } from './engine/http-listener.ts'
 import { publishedKeys } from './documents/signing-key.ts'
 import { followDestinations, type FollowedDestinations } from './engine/followed-destinations.ts'
@@ -166,6 +167,7 @@ export async function startEngine(
       )
     }, sweepEveryMs)
     stops.add('the sweeper', async () => clearInterval(sweeper))
+    const noteMisses = countMisses(dataSource, { metrics, log, now, stops })
     const decider = startDecider(
       {
         dataSource,
@@ -178,8 +180,9 @@ export async function startEngine(
         now,
       },
       log,
-      ({ outcomes }) => {
+      ({ outcomes, misses }) => {
         for (const outcome of outcomes) metrics.decided.inc(outcome)
+        noteMisses(misses)
       },
     )
     stops.add('the decider', () => decider.stop())
@@ -217,7 +220,7 @@ export async function startEngine(
       ourAddress: settings.dataHolder?.address.text,
       access: { ...access, openOnLoopback: access.keys.length === 0 && access.oidc === undefined },
       channels,
-      plan: (name) => files.plan(name),
+      plans: () => files.plans(),
       trust: () => trust.view(),
       subscriptions: {
         ...doorRules,

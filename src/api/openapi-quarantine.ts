@@ -8,7 +8,7 @@ interface Parts {
   readonly queryParameter: (name: string, description: string) => object
 }
 
-/** The paths of `quarantine.ts`. */
+/** The paths of `quarantine.ts` and `tables.ts`. */
 export function quarantinePaths(parts: Parts): Readonly<Record<string, object>> {
   const { refused, answer, ref, page, because, queryParameter } = parts
   const group = { name: 'group', in: 'path', required: true, schema: { type: 'string' } }
@@ -21,6 +21,18 @@ export function quarantinePaths(parts: Parts): Readonly<Record<string, object>> 
           '200': answer('', {
             type: 'object',
             properties: { items: { type: 'array', items: ref('QuarantineGroup') } },
+          }),
+          ...refused,
+        },
+      },
+    },
+    '/api/v1/tables': {
+      get: {
+        summary: 'Lookup tables of the channels as they run, and which values had no row, how often and when',
+        responses: {
+          '200': answer('', {
+            type: 'object',
+            properties: { items: { type: 'array', items: ref('TableStanding') } },
           }),
           ...refused,
         },
@@ -70,6 +82,33 @@ export const quarantineSchemas = {
       lastAt: moment,
       remedy: text,
       samples: { type: 'array', items: text, description: 'Numbers of the newest messages' },
+    },
+  },
+  TableStanding: {
+    type: 'object',
+    properties: {
+      channel: text,
+      table: text,
+      rows: { type: ['integer', 'null'], description: 'Null where the channel does not use it any more' },
+      misses: { ...number, description: 'Lookups without a row, also where the mapping went on without one' },
+      lastMissAt: { type: ['string', 'null'], format: 'date-time' },
+      values: {
+        type: 'array',
+        items: {
+          type: 'object',
+          properties: {
+            kind: { enum: ['shown', 'hidden', 'other'] },
+            value: {
+              type: ['string', 'null'],
+              description: 'Null where it may be PHI, or is one of too many',
+            },
+            count: number,
+            firstAt: moment,
+            lastAt: moment,
+            hasRow: { type: 'boolean', description: 'The table has a row for it by now' },
+          },
+        },
+      },
     },
   },
   QuarantineTest: {

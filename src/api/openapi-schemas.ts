@@ -1,6 +1,6 @@
-import { quarantineSchemas } from './openapi-quarantine.ts'
 import { transmissionStates } from '../domain/transmission.ts'
 import { triggerKinds } from '../domain/trigger-event.ts'
+import { quarantineSchemas } from './openapi-quarantine.ts'
 
 /** A schema of the description, by its name. */
 export const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })

@@ -12,8 +12,8 @@ import { optionalMomentIn, optionalNumberIn, pageOf, reasonIn } from './paramete
 import { Answer } from './problem.ts'
 
 export interface QuarantinePorts extends OperatePorts {
-  /** The channel as it runs now. */
-  readonly plan: (channel: string) => ChannelPlan | undefined
+  /** The channels as they run now. */
+  readonly plans: () => readonly ChannelPlan[]
 }
 
 /** Messages that one request evaluates; the command line tests all of them. */
@@ -62,7 +62,8 @@ export function quarantineRoutes(ports: QuarantinePorts): Router {
   // Changes nothing; POST, because it is work and no page to be kept.
   router.post('/:group/test', only('analyst', 'operator'), async (request, response) => {
     const group = await groupFor(request.params['group'])
-    response.json(await testQuarantine(query, group, ports.plan(group.channel), ports.now(), testedMax))
+    const plan = ports.plans().find(({ name }) => name === group.channel)
+    response.json(await testQuarantine(query, group, plan, ports.now(), testedMax))
   })
 
   router.post('/:group/release', only('operator'), async (request, response) => {

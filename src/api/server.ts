@@ -15,6 +15,7 @@ import { fragmentRoutes, messageRoutes } from './messages.ts'
 import { operationRoutes, type OperationPorts } from './operations.ts'
 import { failures, notFound } from './problem.ts'
 import { quarantineRoutes, type QuarantinePorts } from './quarantine.ts'
+import { tableRoutes } from './tables.ts'
 import { transmissionRoutes, type TransmissionPorts } from './transmissions.ts'
 import { trustRoutes } from './trust.ts'
 
@@ -68,6 +69,7 @@ export function makeApi(ports: ApiPorts): Express {
   v1.use('/inbox', inboxRoutes(ports))
   v1.use('/audit', auditRoutes(ports.dataSource))
   v1.use('/channels', channelRoutes({ ...ports, live: ports.channels }))
+  v1.use('/tables', tableRoutes(ports.dataSource, ports.plans))
   v1.use('/trust', trustRoutes(ports.trust))
   app.use('/api/v1', v1)
   app.use(notFound)

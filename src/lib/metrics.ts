@@ -7,6 +7,7 @@ export class Metrics {
   readonly registry = new Registry()
   readonly received: Counter<'channel' | 'outcome'>
   readonly decided: Counter<'channel' | 'state' | 'outcome'>
+  readonly lookupMisses: Counter<'table'>
   readonly transmissions: Counter<'outcome'>
   readonly notifications: Counter<'effect'>
   readonly files: Counter<'channel' | 'outcome'>
@@ -35,6 +36,12 @@ export class Metrics {
       name: 'bluepost_messages_decided_total',
       help: 'Messages decided: triggered, filtered or quarantined, and what came of it.',
       labelNames: ['channel', 'state', 'outcome'],
+      registers,
+    })
+    this.lookupMisses = new Counter({
+      name: 'bluepost_lookup_misses_total',
+      help: 'Lookups that found no row in a table, also where the mapping goes on without one. `bluepost tables` names the values.',
+      labelNames: ['table'],
       registers,
     })
     this.transmissions = new Counter({

@@ -58,7 +58,7 @@ export async function anApi(rules: Partial<AccessRules> = {}) {
     ourAddress: 'transmit@direct.ashby.example',
     access: { keys, openOnLoopback: false, ...rules },
     channels: { views: () => [], reload: async () => [], follow: async () => {} },
-    plan: (name) => plans.find((plan) => plan.name === name),
+    plans: () => plans,
     publicKeys: [{ kty: 'EC', kid: 'k1' }],
     inbound: { channel: () => undefined, now: () => new Date(), needsCertificate: false },
     subscriptions: { channel: () => undefined, now: () => new Date(), needsCertificate: false },

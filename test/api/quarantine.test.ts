@@ -76,3 +76,19 @@ test('a release is accepted at once, done by a job, and its progress is shown', 
   expect((await api.ask('GET', '/api/v1/quarantine', 'operator')).body).toEqual({ items: [] })
   expect((await api.ask('POST', `${path}/release`, 'operator')).status).toBe(404)
 })
+
+test('tables are listed with what they were asked for in vain', async () => {
+  await queryOf(api.database.dataSource)(
+    `INSERT INTO lookup_miss VALUES ('adt-discharge', 'patient-class', 'shown', 'Q', 7, now(), now())`,
+  )
+  const { body } = await api.ask('GET', '/api/v1/tables', 'analyst')
+  expect(body['items']).toContainEqual(
+    expect.objectContaining({
+      channel: 'adt-discharge',
+      table: 'patient-class',
+      misses: 7,
+      rows: expect.any(Number),
+    }),
+  )
+  expect((await api.ask('GET', '/api/v1/tables', 'patient')).status).toBe(403)
+})

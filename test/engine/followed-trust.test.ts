@@ -70,6 +70,7 @@ test('a due bundle is refreshed by the worker, and each process has its anchors 
     daily: nothing,
     minutely: () => one.trust.scheduleDue(),
     refreshBundle: (bundle) => one.trust.refresh(bundle),
+    releaseQuarantine: nothing,
   }
   const worker = await startWorker(poolOf(database.dataSource), work, silentLog, 2)
   try {

@@ -6,8 +6,10 @@ import { silentLog } from '../../src/lib/log.ts'
 import { setField } from '../../src/lib/hl7v2-edit.ts'
 import { laneKey } from '../../src/mapping/lane-key.ts'
 import { decide, type DecidePorts } from '../../src/pipeline/decide.ts'
+import { makeMissCounter } from '../../src/pipeline/count-misses.ts'
 import { makeReceive } from '../../src/pipeline/receive.ts'
 import { askForRelease, continueRelease, finishRelease } from '../../src/pipeline/release-quarantine.ts'
+import { tableStandings } from '../../src/pipeline/table-standing.ts'
 import { testQuarantine } from '../../src/pipeline/test-quarantine.ts'
 import { readBlindKey } from '../../src/store/decisions.ts'
 import { entities } from '../../src/store/entities.ts'
@@ -202,4 +204,38 @@ test('a release of more than one batch goes on where it stopped', async () => {
   expect(await listQuarantine(query, undefined)).not.toContainEqual(
     expect.objectContaining({ channel: 'gone' }),
   )
+})
+
+test('lookups without a row are counted by value, durably and in batches; too many values become other', async () => {
+  const counter = makeMissCounter({ dataSource: database.dataSource, now: () => at })
+  await comes({ 'PV1-36': 'ZZ' })
+  for (
+    let decided = await decide(ports, allLanes);
+    decided.messages > 0;
+    decided = await decide(ports, allLanes)
+  )
+    counter.note(decided.misses)
+  counter.note([{ channel: plan.name, table: 'discharge-disposition', value: undefined }])
+  await counter.flush()
+  counter.note(
+    Array.from({ length: 80 }, (_, n) => ({ channel: plan.name, table: 'patient-class', value: `V${n}` })),
+  )
+  await counter.flush()
+  counter.note([{ channel: plan.name, table: 'patient-class', value: 'V1' }])
+  counter.note([{ channel: plan.name, table: 'patient-class', value: 'V99' }])
+  counter.note([{ channel: plan.name, table: 'gone', value: 'A' }])
+  await counter.flush()
+  await counter.flush()
+  const standings = await tableStandings(query, [corrected])
+  const of = (name: string) => standings.find(({ table }) => table === name)!
+  expect(of('discharge-disposition')).toMatchObject({ misses: 2, lastMissAt: at })
+  expect(of('discharge-disposition').values).toEqual([
+    { kind: 'hidden', value: null, count: 1, firstAt: at, lastAt: at, hasRow: false },
+    { kind: 'shown', value: 'ZZ', count: 1, firstAt: at, lastAt: at, hasRow: false },
+  ])
+  expect(of('patient-class')).toMatchObject({ misses: 82 })
+  expect(of('patient-class').values).toHaveLength(51)
+  expect(of('patient-class').values[0]).toMatchObject({ kind: 'other', value: null, count: 31 })
+  expect(of('patient-class').values[1]).toMatchObject({ value: 'V1', count: 2 })
+  expect(of('gone')).toMatchObject({ rows: null, misses: 1 })
 })
