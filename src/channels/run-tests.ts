@@ -4,6 +4,8 @@ import type { Evaluation } from '../mapping/evaluate.ts'
 import { coverageOf, untested } from './coverage.ts'
 import type { Meaning } from './coverage.ts'
 import type { Problem } from './problem.ts'
+import { requiredCoverage, tableCoverage, type Ran } from './row-coverage.ts'
+import type { RequiredCoverage, TableCoverage } from './row-coverage.ts'
 
 export interface TestResult {
   readonly channel: string
@@ -29,6 +31,9 @@ export interface TestRun {
   readonly coverage: readonly Meaning[]
   /** A warning for each reason and kind that no test shows. */
   readonly untested: readonly Problem[]
+  /** Which rows of lookup tables the tests hit, and which required rows they show without a value. */
+  readonly tables: readonly TableCoverage[]
+  readonly required: readonly RequiredCoverage[]
 }
 
 /**
@@ -39,11 +44,13 @@ export function runTests(plans: readonly ChannelPlan[], ports: TestPorts): TestR
   const results: TestResult[] = []
   const coverage: Meaning[] = []
   const missing: Problem[] = []
+  const all: Ran[] = []
   for (const plan of plans) {
     const ran = plan.tests.map((test) => ({
       test,
       evaluation: evaluate(plan, test.input, test.now, { trace: true }),
     }))
+    all.push({ plan, tests: ran })
     for (const { test, evaluation } of ran) {
       const differences = [...differencesOf(test, evaluation), ...ackDifference(plan, test, ports)]
       const stopped = differences.length === 0 ? undefined : stoppedBy(evaluation)
@@ -60,7 +67,8 @@ export function runTests(plans: readonly ChannelPlan[], ports: TestPorts): TestR
     coverage.push(...meanings)
     missing.push(...meanings.filter(({ shownBy }) => shownBy.length === 0).map((one) => untested(one, plan)))
   }
-  return { results, coverage, untested: missing }
+  const [tables, required] = [tableCoverage(all), requiredCoverage(all)]
+  return { results, coverage, untested: missing, tables, required }
 }
 
 function differencesOf({ expect }: ChannelTest, got: Evaluation): string[] {

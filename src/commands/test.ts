@@ -3,7 +3,7 @@ import type { Meaning } from '../channels/coverage.ts'
 import { junitOf } from '../channels/junit.ts'
 import { docsOf, formatProblem } from '../channels/problem.ts'
 import type { Problem } from '../channels/problem.ts'
-import { runTests, type TestResult } from '../channels/run-tests.ts'
+import { runTests, type TestResult, type TestRun } from '../channels/run-tests.ts'
 import { acknowledgments } from '../engine/channel-tests.ts'
 import { fromHere, namedChannels } from './channel-files.ts'
 import { Findings, print, printJson, Usage, type Command } from './command.ts'
@@ -15,7 +15,8 @@ bluepost test mappings/tables/patient-class.csv    those of every channel that u
 
 Runs each test with its sample, its changed fields and its moment; nothing is stored and nothing is sent.
 
-  --coverage           which filter reasons and kinds of event the tests show, and by which test
+  --coverage           which filter reasons and kinds of event the tests show, and by which test; which rows of tables they
+                       do not hit, and which required rows they never show empty: information that fails nothing
   --require-coverage   a reason or kind that no test shows fails, too
   --junit FILE         the results as JUnit XML, for build servers
 
@@ -49,13 +50,15 @@ Exit 0 where every channel can be loaded and every test gives what it expects, e
         good: isGood,
         results,
         coverage,
+        tables: run.tables,
+        required: run.required.map((one) => ({ ...one, at: fromHere(one.at) })),
         problems: [...errors, ...missing].map((problem) => ({ ...problem, docs: docsOf(problem.code) })),
       })
     else {
       for (const problem of errors) print(formatProblem(problem))
       for (const { name } of plans)
         print([name, ...results.filter(({ channel }) => channel === name).map(line)].join('\n'))
-      if (call.values['coverage'] === true) print(coverageInWords(coverage))
+      if (call.values['coverage'] === true) print([coverageInWords(coverage), ...rowsInWords(run)].join('\n'))
       for (const problem of missing) print(formatProblem(problem))
       print(
         `${results.length} ${results.length === 1 ? 'test' : 'tests'}, ${failed} failed${errors.length === 0 ? '' : '; some channels cannot be loaded'}`,
@@ -98,6 +101,19 @@ function coverageInWords(coverage: readonly Meaning[]): string {
       return `  ${shownBy.length === 0 ? '✗' : '✓'} ${place}  ${what} ${words}: ${by}`
     }),
   ].join('\n')
+}
+
+/** What no test needs, and nobody has to write one for. */
+function rowsInWords({ tables, required }: Pick<TestRun, 'tables' | 'required'>): string[] {
+  const lines = tables
+    .filter(({ rows, hit }) => hit < rows)
+    .map(({ table, rows, hit, untested }) => {
+      const left = untested === undefined ? '' : `; by no test: ${untested.join(', ')}`
+      return `  · table ${table}: ${hit} of ${rows} rows are hit${left}`
+    })
+  const never = required.filter(({ shownBy }) => shownBy.length === 0)
+  lines.push(...never.map(({ to, at }) => `  · ${fromHere(at)}  ${to} is required; no test shows it missing`))
+  return lines.length === 0 ? [] : ['For your information:', ...lines]
 }
 
 function save(file: string, xml: string): void {
