@@ -63,7 +63,7 @@ export function quarantineRoutes(ports: QuarantinePorts): Router {
   router.post('/:group/test', only('analyst', 'operator'), async (request, response) => {
     const group = await groupFor(request.params['group'])
     const plan = ports.plans().find(({ name }) => name === group.channel)
-    response.json(await testQuarantine(query, group, plan, ports.now(), testedMax))
+    response.json(await testQuarantine(query, group, plan, testedMax))
   })
 
   router.post('/:group/release', only('operator'), async (request, response) => {

@@ -87,7 +87,7 @@ async function test(call: Call, id: string): Promise<number> {
     return {
       group,
       isLoaded: plan !== undefined,
-      tested: await testQuarantine(query, group, plan, new Date()),
+      tested: await testQuarantine(query, group, plan),
     }
   })
   const { group, isLoaded, tested } = found

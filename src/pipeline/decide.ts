@@ -71,7 +71,7 @@ export function decide(
     if (merge === 0) return followIdentity(ports, query, waiting[0]!, at)
     const messages = merge < 0 ? waiting : waiting.slice(0, merge)
 
-    const read = messages.map((message) => readMessage(ports, message, at))
+    const read = messages.map((message) => readMessage(ports, message))
     const triggered = read.filter(isTriggering)
     const matches = await matchEvents(
       query,
@@ -188,7 +188,7 @@ function isTriggering(one: Read): one is Triggering {
   return one.event !== undefined
 }
 
-function readMessage(ports: DecidePorts, message: Undecided, at: Date): Read {
+function readMessage(ports: DecidePorts, message: Undecided): Read {
   const plan = ports.channel(message.channel)
   const misses: LookupMiss[] = []
   const read = (
@@ -217,7 +217,8 @@ function readMessage(ports: DecidePorts, message: Undecided, at: Date): Read {
       'the content is past its retention and was dropped before it was decided',
       { cause: 'content-missing' },
     )
-  const decision = evaluate(plan, message.content, at, { misses })
+  // Its age counts from its receipt, however long it waited here: a release after a long weekend finds it as fresh as it came.
+  const decision = evaluate(plan, message.content, message.receivedAt, { misses })
   switch (decision.decision) {
     case 'trigger':
       return read('triggered', null, null, { event: decision.event })

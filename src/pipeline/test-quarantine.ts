@@ -42,7 +42,6 @@ export async function testQuarantine(
   query: Query,
   group: Pick<QuarantineGroup, 'channel' | 'cause'>,
   plan: ChannelPlan | undefined,
-  at: Date,
   messagesMax: number = Number.POSITIVE_INFINITY,
 ): Promise<QuarantineTest> {
   const counts = { trigger: 0, identity: 0, filtered: 0, quarantined: 0, withoutContent: 0 }
@@ -53,7 +52,7 @@ export async function testQuarantine(
     const rowsMax = Math.min(pageRowsMax, messagesMax - tested)
     const page = rowsMax <= 0 ? [] : await waitingIn(query, { ...group, afterId, untilId }, rowsMax)
     for (const message of page) {
-      const { outcome, reason } = outcomeOf(message, plan, at)
+      const { outcome, reason } = outcomeOf(message, plan)
       counts[outcome]++
       if (reason !== undefined) count(reasons, reason)
     }
@@ -68,9 +67,8 @@ export async function testQuarantine(
 }
 
 function outcomeOf(
-  { id, content }: WaitingMessage,
+  { id, receivedAt, content }: WaitingMessage,
   plan: ChannelPlan | undefined,
-  at: Date,
 ): {
   readonly outcome: 'trigger' | 'identity' | 'filtered' | 'quarantined' | 'withoutContent'
   readonly reason?: Omit<Reason, 'count'>
@@ -82,7 +80,7 @@ function outcomeOf(
     return { outcome: 'quarantined', reason }
   }
   if (changesFollowed(plan, content) !== undefined) return { outcome: 'identity' }
-  const evaluation = evaluate(plan, content, at)
+  const evaluation = evaluate(plan, content, receivedAt)
   const { decision } = evaluation
   if (decision === 'trigger') return { outcome: 'trigger' }
   const cause = decision === 'quarantined' ? evaluation.cause : null

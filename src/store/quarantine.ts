@@ -90,6 +90,7 @@ export interface Walk {
 
 export interface WaitingMessage {
   readonly id: string
+  readonly receivedAt: Date
   /** Null where it is past its retention. */
   readonly content: Buffer | null
 }
@@ -97,7 +98,7 @@ export interface WaitingMessage {
 /** The next messages of a group with their bytes, oldest first. Index: message_quarantined. */
 export function waitingIn(query: Query, walk: Walk, rowsMax: number): Promise<WaitingMessage[]> {
   return query<WaitingMessage>(
-    `SELECT m.id, c.content FROM message m
+    `SELECT m.id, m.received_at AS "receivedAt", c.content FROM message m
      LEFT JOIN message_content c ON c.received_on = m.received_on AND c.message_id = m.id
      WHERE m.state = 'quarantined' AND m.channel = $1 AND m.cause = $2 AND m.id > $3 AND m.id <= $4 ORDER BY m.id LIMIT $5`,
     [walk.channel, walk.cause, walk.afterId, walk.untilId, rowsMax],

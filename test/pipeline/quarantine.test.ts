@@ -124,13 +124,13 @@ test('messages wait by what has to be put right, counted at once and after foldi
 test('a group is tested against the channel as it is, and as it would be; nothing changes', async () => {
   const group = await groupOf(miss)
   const before = await groups()
-  expect(await testQuarantine(query, group, asWritten, at)).toMatchObject({
+  expect(await testQuarantine(query, group, asWritten)).toMatchObject({
     ...{ tested: 3, trigger: 0, quarantined: 3, isPartial: false },
     reasons: [{ decision: 'quarantined', cause: miss, count: 3 }],
   })
-  expect(await testQuarantine(query, group, corrected, at)).toMatchObject({ trigger: 3, reasons: [] })
-  expect(await testQuarantine(query, group, corrected, at, 2)).toMatchObject({ tested: 2, isPartial: true })
-  expect(await testQuarantine(query, group, undefined, at)).toMatchObject({
+  expect(await testQuarantine(query, group, corrected)).toMatchObject({ trigger: 3, reasons: [] })
+  expect(await testQuarantine(query, group, corrected, 2)).toMatchObject({ tested: 2, isPartial: true })
+  expect(await testQuarantine(query, group, undefined)).toMatchObject({
     reasons: [{ cause: 'channel-missing', count: 3 }],
   })
   expect(await groups()).toEqual(before)
@@ -175,7 +175,7 @@ test('a message whose content is gone stays, and is said to stay', async () => {
   const group = await groupOf(miss)
   const [newest] = await quarantinedIn(query, group, { before: undefined, limit: 1 })
   await query('DELETE FROM message_content WHERE message_id = $1', [newest!.id])
-  expect(await testQuarantine(query, group, corrected, at)).toMatchObject({ trigger: 4, withoutContent: 1 })
+  expect(await testQuarantine(query, group, corrected)).toMatchObject({ trigger: 4, withoutContent: 1 })
   const asked = (await askForRelease(ports, group.id, undefined, 'cli:ana'))!
   expect(await finishRelease(ports, asked.id)).toMatchObject({ released: 4, withoutContent: 1 })
   expect(await groupOf(miss)).toMatchObject({ count: 1 })
@@ -238,4 +238,19 @@ test('lookups without a row are counted by value, durably and in batches; too ma
   expect(of('patient-class').values[0]).toMatchObject({ kind: 'other', value: null, count: 31 })
   expect(of('patient-class').values[1]).toMatchObject({ value: 'V1', count: 2 })
   expect(of('gone')).toMatchObject({ rows: null, misses: 1 })
+})
+
+test('a message is as old as it was when it came, however long it waited', async () => {
+  await comes({ 'PV1-36': 'ZZ', 'MSH-10': 'weekend' })
+  await decideAll()
+  const group = await groupOf(miss)
+  const late = { ...ports, now: () => new Date(at.getTime() + 9 * 86_400_000) }
+  const asked = (await askForRelease(late, group.id, undefined, 'cli:ana'))!
+  await finishRelease(late, asked.id)
+  plan = corrected
+  while ((await decide(late, allLanes)).messages > 0);
+  plan = asWritten
+  expect(await query(`SELECT state FROM message WHERE control_id = 'weekend'`)).toEqual([
+    { state: 'triggered' },
+  ])
 })
