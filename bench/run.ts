@@ -9,6 +9,7 @@ import { join } from 'node:path'
 const benchmarks = [
   'intake',
   'mapping',
+  'channels',
   'matching',
   'decide',
   'gate',
