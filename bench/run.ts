@@ -19,6 +19,7 @@ const benchmarks = [
   'seal-algorithms',
   'open',
   'line',
+  'feeds',
   'start',
 ]
 

@@ -1,4 +1,5 @@
 import { frameBytesMax } from '../domain/limits.ts'
+import { exportSourceSchema } from './export-source.ts'
 import {
   ack,
   code,
@@ -39,7 +40,7 @@ export const channelSchema: JsonSchema = {
         required: ['type'],
         properties: {
           type: {
-            enum: ['mllp', 'http', 'fhir-subscription', 'fhir-poll', 'file-drop'],
+            enum: ['mllp', 'http', 'fhir-subscription', 'fhir-poll', 'fhir-export', 'file-drop'],
             description: 'the kind of source',
           },
         },
@@ -166,6 +167,7 @@ export const channelSchema: JsonSchema = {
             },
             ['type', 'server', 'query', 'every', 'cursor'],
           ),
+          exportSourceSchema({ $ref: '#/$defs/ack' }),
           object(
             'a directory in which files are put',
             {

@@ -5,6 +5,7 @@ import { frameBytesMax } from '../domain/limits.ts'
 import { charsetNamed } from '../lib/hl7v2-charset.ts'
 import { readTimeSpan, report } from './condition-plan.ts'
 import type { Desk } from './condition-plan.ts'
+import { readFhirExport } from './export-source.ts'
 import { didYouMean } from './problem.ts'
 import { namePattern } from './schema-parts.ts'
 import { textAt } from './surroundings.ts'
@@ -97,6 +98,9 @@ export function readSource(desk: Desk, source: Values, surroundings: Surrounding
         cursor: { field: cursor['field'] as string, overlapMs: overlapMs ?? 0 },
       }
     }
+    case 'fhir-export':
+      checkServer(desk, source['server'] as string, surroundings)
+      return readFhirExport(desk, source)
     case 'file-drop':
       return readFileDrop(desk, source)
     default:

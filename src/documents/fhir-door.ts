@@ -1,6 +1,7 @@
 import { setTimeout as pauseFor } from 'node:timers/promises'
 import { Failed, type FailureCode } from '../domain/failure.ts'
 import { boundedFetch, NoAnswer, type HttpAnswer } from './bounded-fetch.ts'
+import { openStream, type StreamedAnswer } from './streamed-answer.ts'
 import { smartBackend, type SmartBackendSetting, type TokenSource } from './smart-backend.ts'
 
 /** One entry of `fhirServers` in the settings. */
@@ -33,14 +34,25 @@ const firstPauseMs = 500
 /** A server that wants a longer pause is asked again by the pipeline instead. */
 const pauseMsMax = 10_000
 
-interface Question {
+interface Destination {
   readonly method: string
   readonly url: URL
   readonly headers: Record<string, string>
+  /** Where our credentials go: to the server’s own origin (default), to other allowed ones too, or nowhere. */
+  readonly credentials?: 'own' | 'allowed' | 'none'
+  /** Redirects stay on their origin (default), or may lead to another allowed one: files often lie with somebody else. */
+  readonly redirects?: 'own' | 'allowed'
+}
+
+interface Question extends Destination {
   readonly body: string | undefined
   readonly bytesMax: number
   readonly whenTooLarge: FailureCode
+  /** Default for GET: {@link attemptsMax}. */
+  readonly attempts?: 1
 }
+
+export type FhirDoor = ReturnType<typeof openDoor>
 
 /** The only way out to a FHIR server. */
 export function openDoor(setting: FhirServerSetting, base: URL, ports: FhirServerPorts) {
@@ -49,34 +61,32 @@ export function openDoor(setting: FhirServerSetting, base: URL, ports: FhirServe
   const now = ports.now ?? (() => new Date())
   const credentials = credentialsOf(setting, ports)
 
-  async function once(question: Question): Promise<HttpAnswer> {
-    let { url } = question
+  /** Credentials stay on their origin, and redirects on theirs. */
+  async function travel<Answer extends Pick<HttpAnswer, 'status' | 'headers'>>(
+    { url: from, method, headers, credentials: scope = 'own', redirects = 'own' }: Destination,
+    go: (url: URL, headers: Record<string, string>) => Promise<Answer>,
+  ): Promise<Answer> {
+    let url = from
     for (let hops = 0; ; hops++) {
       const isOurs = url.origin === base.origin
       if (!isOurs && !setting.attachmentOrigins.includes(url.origin))
         throw new Failed(
           'fhir-refused',
-          `${name} points to ${url.origin}, which is not the server we were told to ask (${base.origin}): behind a proxy, correct the server’s own base URL; for attachments, list it under attachmentOrigins`,
+          `${name} points to ${url.origin}, which is not the server we were told to ask (${base.origin}): behind a proxy, correct the server’s own base URL; for attachments, list it under attachmentOrigins, for exports under fileOrigins of the channel`,
         )
-      const answer = await boundedFetch(
-        url,
-        {
-          method: question.method,
-          headers: {
-            ...question.headers,
-            'user-agent': 'bluepost',
-            ...(isOurs ? await credentials.headers() : {}),
-          },
-          ...(question.body === undefined ? {} : { body: question.body }),
-        },
-        { timeoutMs, bytesMax: question.bytesMax, signal: ports.signal },
-      )
+      const isKnown = scope === 'allowed' ? hops === 0 || isOurs : scope === 'own' && isOurs
+      const answer = await go(url, {
+        ...headers,
+        'user-agent': 'bluepost',
+        ...(isKnown ? await credentials.headers() : {}),
+      })
       const location = answer.headers.get('location')
       if (![301, 302, 303, 307, 308].includes(answer.status) || location === null) return answer
-      if (question.method !== 'GET' || hops >= redirectsMax || !URL.canParse(location, url.href))
+      if (method !== 'GET' || hops >= redirectsMax || !URL.canParse(location, url.href))
         throw new Failed('fhir-refused', `${name} answers ${answer.status} with a redirect we do not follow`)
       const target = new URL(location, url)
-      if (target.origin !== url.origin)
+      const mayMove = redirects === 'allowed' && setting.attachmentOrigins.includes(target.origin)
+      if (target.origin !== url.origin && !mayMove)
         throw new Failed(
           'fhir-refused',
           `${name} redirects to another host (${target.origin}); if that is where the server is now, correct its baseUrl`,
@@ -85,10 +95,37 @@ export function openDoor(setting: FhirServerSetting, base: URL, ports: FhirServe
     }
   }
 
+  function once(question: Question): Promise<HttpAnswer> {
+    const { method, body, bytesMax } = question
+    return travel(question, (url, headers) =>
+      boundedFetch(
+        url,
+        { method, headers, ...(body === undefined ? {} : { body }) },
+        { timeoutMs, bytesMax, signal: ports.signal },
+      ),
+    )
+  }
+
+  /** One attempt at an answer that is read while it comes; whoever reads it meets {@link NoAnswer} where it breaks off. */
+  async function stream(destination: Destination): Promise<StreamedAnswer> {
+    for (let isRenewed = false; ; isRenewed = true) {
+      const answer = await travel(destination, (url, headers) =>
+        openStream(url, headers, { timeoutMs, signal: ports.signal }),
+      ).catch((error: unknown) => {
+        throw error instanceof NoAnswer
+          ? new Failed('fhir-unavailable', `${name}: ${error.because}`, { cause: error })
+          : error
+      })
+      const isWorthAnother = answer.status === 401 && !isRenewed && destination.credentials !== 'none'
+      if (!isWorthAnother || !credentials.renew()) return answer
+      answer.discard()
+    }
+  }
+
   async function ask(question: Question): Promise<HttpAnswer> {
     let hasNewCredentials = false
     for (let attempt = 1; ; attempt++) {
-      const isLast = question.method !== 'GET' || attempt >= attemptsMax
+      const isLast = question.method !== 'GET' || attempt >= (question.attempts ?? attemptsMax)
       let pauseMs = firstPauseMs * 4 ** (attempt - 1)
       try {
         const answer = await once(question)
@@ -98,7 +135,7 @@ export function openDoor(setting: FhirServerSetting, base: URL, ports: FhirServe
           continue
         }
         if (![429, 502, 503, 504].includes(answer.status)) return answer
-        const wantedMs = retryAfterMs(answer.headers.get('retry-after'), now())
+        const wantedMs = retryAfterMs(answer.headers, now())
         pauseMs = wantedMs ?? pauseMs
         if (isLast || pauseMs > pauseMsMax)
           throw new Failed('fhir-unavailable', `${name} answered ${answer.status}`, {
@@ -123,7 +160,7 @@ export function openDoor(setting: FhirServerSetting, base: URL, ports: FhirServe
     }
   }
 
-  return { ask }
+  return { ask, stream }
 }
 
 function credentialsOf({ auth, baseUrl, timeoutMs }: FhirServerSetting, ports: FhirServerPorts) {
@@ -159,7 +196,8 @@ function credentialsOf({ auth, baseUrl, timeoutMs }: FhirServerSetting, ports: F
 }
 
 /** RFC 9110 §10.2.3: seconds or an HTTP date. */
-function retryAfterMs(header: string | null, at: Date): number | undefined {
+export function retryAfterMs(headers: Headers, at: Date): number | undefined {
+  const header = headers.get('retry-after')
   if (header === null) return undefined
   if (/^\d{1,9}$/.test(header.trim())) return Number(header) * 1000
   const date = Date.parse(header)

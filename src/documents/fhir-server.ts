@@ -1,7 +1,13 @@
 import { Client, type FhirResource } from 'fhir-kit-client'
 import { Failed } from '../domain/failure.ts'
 import { isAnswer, nextLink, readResource, refusal, resourcesOf } from './fhir-answer.ts'
-import { openDoor, readBaseUrl, type FhirServerPorts, type FhirServerSetting } from './fhir-door.ts'
+import {
+  openDoor,
+  readBaseUrl,
+  type FhirDoor,
+  type FhirServerPorts,
+  type FhirServerSetting,
+} from './fhir-door.ts'
 
 export type SearchParameters = Readonly<Record<string, string>>
 
@@ -10,6 +16,8 @@ export interface FhirServer {
   readonly name: string
   /** Undefined where the server does not have it (404, 410). */
   read(type: string, id: string): Promise<FhirResource | undefined>
+  /** Its CapabilityStatement (`metadata`): what it says it can do. */
+  capabilities(): Promise<FhirResource>
   /** Resources of that type, in the server’s order, up to {@link searchPagesMax} pages. */
   search(type: string, parameters: SearchParameters): Promise<FhirResource[]>
   /**
@@ -52,9 +60,12 @@ const operationSyntax = /^\$[a-z][a-z-]{1,40}$/
  * through one door that keeps credentials on their origin, follows redirects only there, bounds time and size, and
  * repeats what may be repeated (GET on 429, 502, 503, 504 or no answer).
  */
-export function fhirServer(setting: FhirServerSetting, ports: FhirServerPorts = {}): FhirServer {
+export function fhirServer(
+  setting: FhirServerSetting,
+  ports: FhirServerPorts = {},
+  door: FhirDoor = openDoor(setting, readBaseUrl(setting), ports),
+): FhirServer {
   const base = readBaseUrl(setting)
-  const door = openDoor(setting, base, ports)
   const client = new Client({ baseUrl: base.href })
   client.httpClient.request = async (method, url, options, body) =>
     readResource(
@@ -86,6 +97,8 @@ export function fhirServer(setting: FhirServerSetting, ports: FhirServerPorts = 
         throw error
       }
     },
+
+    capabilities: () => client.request('metadata'),
 
     async search(type, parameters) {
       check(setting, typeSyntax.test(type), 'a resource type')

@@ -34,7 +34,8 @@ export interface ChannelPlan {
   readonly revision: string
 }
 
-export type Source = MllpSource | HttpSource | FhirSubscriptionSource | FhirPollSource | FileDropSource
+export type Source =
+  MllpSource | HttpSource | FhirSubscriptionSource | FhirPollSource | FhirExportSource | FileDropSource
 
 /** What a source gives, and a mapping reads. */
 export type InputKind = 'hl7v2' | 'fhir' | 'x12'
@@ -109,6 +110,24 @@ export interface FhirPollSource {
   readonly query: string
   readonly everyMs: number
   readonly cursor: { readonly field: string; readonly overlapMs: number }
+}
+
+/** FHIR Bulk Data: the server writes what changed into files (`$export`), which are fetched when they are ready. */
+export interface FhirExportSource {
+  readonly type: 'fhir-export'
+  readonly server: string
+  readonly level: 'system' | 'patient' | 'group'
+  /** The id of the Group, with that level. */
+  readonly group?: string
+  /** What is asked for. Patients are no messages: they go with the resources that are about them. */
+  readonly types: readonly string[]
+  /** Searches that narrow a type, such as `ExplanationOfBenefit?status=active,cancelled`. */
+  readonly typeFilters: readonly string[]
+  /** What changed after this moment is in the first export; default: after the channel was first seen. */
+  readonly since?: string
+  readonly everyMs: number
+  /** Origins beside the server’s own that its jobs and files may lie on. */
+  readonly fileOrigins: readonly string[]
 }
 
 /** A directory in which others put files; each is moved out of it when its messages are on disk. */

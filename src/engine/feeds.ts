@@ -1,8 +1,16 @@
 import type { DataSource } from 'typeorm'
-import type { ChannelPlan } from '../domain/channel.ts'
+import { bulkServer, type BulkServer } from '../documents/bulk-export.ts'
+import type {
+  ChannelPlan,
+  FhirExportSource,
+  FhirPollSource,
+  FhirSubscriptionSource,
+} from '../domain/channel.ts'
 import { fhirServer } from '../documents/fhir-server.ts'
 import { errorTrace, type Log } from '../lib/log.ts'
+import type { ExportPlan } from '../pipeline/export-ports.ts'
 import { pollFeed, type PollPorts } from '../pipeline/poll-feed.ts'
+import { runExport } from '../pipeline/run-export.ts'
 import { searchMissed, takeHints, type SubscriptionPlan } from '../pipeline/take-hints.ts'
 import type { Settings } from '../settings.ts'
 import type { InboundMessages } from '../store/inbound-messages.ts'
@@ -10,7 +18,7 @@ import type { Stops } from './stops.ts'
 
 export interface FeedPorts {
   readonly dataSource: DataSource
-  readonly store: Pick<InboundMessages, 'keep'>
+  readonly store: Pick<InboundMessages, 'keep' | 'keepFragment'>
   readonly log: Log
   readonly stops: Stops
 }
@@ -46,13 +54,17 @@ export function followFeeds(plans: readonly ChannelPlan[], settings: Settings, p
 
   for (const plan of plans) {
     const { source } = plan
-    if (!plan.enabled || (source.type !== 'fhir-poll' && source.type !== 'fhir-subscription')) continue
+    if (!plan.enabled || !isAsked(source)) continue
     const setting = settings.fhirServers.find(({ name }) => name === source.server)
     if (setting === undefined) continue
     const server = fhirServer(setting, { signal: stopping.signal })
     const asked: PollPorts = { dataSource, store, server, now: () => new Date() }
     standings.set(plan.name, {})
-    if (source.type === 'fhir-poll') {
+    if (source.type === 'fhir-export') {
+      listens.push({ what: `channel ${plan.name} (FHIR)`, on: `${source.server}, exports` })
+      const bulk = bulkServer(setting, source.fileOrigins, { signal: stopping.signal })
+      turn(plan.name, lookMs, followExport({ ...plan, source }, bulk), asked)
+    } else if (source.type === 'fhir-poll') {
       listens.push({ what: `channel ${plan.name} (FHIR)`, on: `${source.server}, asked regularly` })
       turn(plan.name, source.everyMs, (ports) => poll(plan.name, pollFeed(ports, { ...plan, source })), asked)
     } else {
@@ -123,6 +135,17 @@ export function followFeeds(plans: readonly ChannelPlan[], settings: Settings, p
     return polled.outcome === 'failed' ? polled.because : undefined
   }
 
+  /** Where an export stands is looked up at each turn; what is due is done. */
+  function followExport(plan: ExportPlan, server: BulkServer): Ask {
+    return async ({ now }) => {
+      const { signal } = stopping
+      const exported = await runExport({ dataSource, store, server, now, log, signal }, plan)
+      if (exported.outcome === 'complete')
+        log.info('an export was read', { channel: plan.name, count: exported.fresh })
+      return 'because' in exported ? exported.because : undefined
+    }
+  }
+
   /** What was told is fetched at once; what was not, or may have been missed, is searched for. */
   function followSubscription(plan: SubscriptionPlan): Ask {
     const { sweep } = plan.source
@@ -150,4 +173,10 @@ export function followFeeds(plans: readonly ChannelPlan[], settings: Settings, p
       return undefined
     }
   }
+}
+
+function isAsked(
+  source: ChannelPlan['source'],
+): source is FhirPollSource | FhirSubscriptionSource | FhirExportSource {
+  return ['fhir-poll', 'fhir-subscription', 'fhir-export'].includes(source.type)
 }

@@ -40,6 +40,7 @@ export function channelStarter(ports: StartPorts): StartChannel {
       case 'file-drop':
         return asking(plan, ports, (stops) => followFileDrops([plan], { ...ports, stops }))
       case 'fhir-poll':
+      case 'fhir-export':
       case 'fhir-subscription':
         if (!settings.fhirServers.some(({ name }) => name === source.server))
           throw new Error(`its FHIR server ${source.server} is not in the settings`)

@@ -21,6 +21,7 @@ import { candidatesFor } from '../store/matching.ts'
 import { inTransaction, type Query } from '../store/query.ts'
 import { applyIdentity, type IdentityMessage } from './apply-identity.ts'
 import type { Told } from './place-stories.ts'
+import { deletionIn, followDeletion } from './resource-deletion.ts'
 import { tellStories } from './tell-stories.ts'
 
 export interface DecidePorts {
@@ -66,10 +67,10 @@ export function decide(
     const waiting = held.length === 0 ? [] : await undecidedIn(query, held, brokenOf(ports), rowsMax)
     if (waiting.length === 0) return { messages: 0, transmissions: 0, outcomes: [], misses: [] }
     const at = ports.now()
-    // What a merge changes holds for every message after it, and for none before: it has a pass of its own.
-    const merge = waiting.findIndex((message) => identityMessage(ports, message) !== undefined)
-    if (merge === 0) return followIdentity(ports, query, waiting[0]!, at)
-    const messages = merge < 0 ? waiting : waiting.slice(0, merge)
+    // What a merge or a deletion changes holds for every message after it, and for none before: it has a pass of its own.
+    const alone = waiting.findIndex((message) => standsAlone(ports, message))
+    if (alone === 0) return decideAlone(ports, query, waiting[0]!, at)
+    const messages = alone < 0 ? waiting : waiting.slice(0, alone)
 
     const read = messages.map((message) => readMessage(ports, message))
     const triggered = read.filter(isTriggering)
@@ -142,6 +143,19 @@ export function setAside(ports: DecidePorts, lanes: readonly number[]): Promise<
       ports.now(),
     )
   })
+}
+
+function standsAlone(ports: DecidePorts, message: Undecided): boolean {
+  const deletion = deletionIn(ports.channel(message.channel), message.content)
+  return deletion !== undefined || identityMessage(ports, message) !== undefined
+}
+
+async function decideAlone(ports: DecidePorts, query: Query, message: Undecided, at: Date): Promise<Decided> {
+  const plan = ports.channel(message.channel)!
+  const deletion = deletionIn(plan, message.content)
+  if (deletion === undefined) return followIdentity(ports, query, message, at)
+  const followed = await followDeletion(query, message, deletion, plan.revision, at)
+  return { messages: 1, transmissions: 0, outcomes: [{ channel: message.channel, ...followed }] }
 }
 
 function identityMessage(

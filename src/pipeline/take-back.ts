@@ -4,7 +4,14 @@ import { unsentStates, type TransmissionState } from '../domain/transmission.ts'
 import type { AuditEntry } from '../store/audit.ts'
 import type { Query } from '../store/query.ts'
 import type { ToldEvent } from '../store/stories.ts'
-import { mergeIntoOpen, rebase, settledDoubts, takeBackEvents, type Cancel } from '../store/story-cancels.ts'
+import {
+  mergeIntoOpen,
+  rebase,
+  settledDoubts,
+  takeBackEvents,
+  type Cancel,
+  type TakenBack,
+} from '../store/story-cancels.ts'
 import { lockTransmission, recordOccurrence, type Transmission } from '../store/transmissions.ts'
 import { engineEntry } from './engine-entry.ts'
 
@@ -18,6 +25,26 @@ const unclearCode = 'cancel-unclear'
 export async function takeBack(query: Query, cancel: Cancel, at: Date): Promise<AuditEntry[]> {
   const { transmissions, doubtful } = await takeBackEvents(query, cancel, cancelToleranceMs)
   const because = `${cancel.cancelsVisit ? 'the visit' : cancel.kinds[0]} was taken back by the source`
+  const entries = await withdrawTakenBack(query, transmissions, because, at)
+  for (const id of doubtful) {
+    const transmission = await lockTransmission(query, id)
+    if (transmission === undefined) continue
+    await recordOccurrence(query, transmission, { what: 'held' }, at, {
+      code: unclearCode,
+      because:
+        'a cancel came that names an earlier time and an event nobody has heard of: release this one if it still stands',
+    })
+  }
+  return entries
+}
+
+/** What spoke for an event taken back is withdrawn, speaks for what is left of it, or is told to the operator. */
+export async function withdrawTakenBack(
+  query: Query,
+  transmissions: TakenBack['transmissions'],
+  because: string,
+  at: Date,
+): Promise<AuditEntry[]> {
   const entries: AuditEntry[] = []
   for (const { id, left } of transmissions) {
     const transmission = await lockTransmission(query, id)
@@ -35,15 +62,6 @@ export async function takeBack(query: Query, cancel: Cancel, at: Date): Promise<
       if (advance.outcome === 'moved') entries.push(withdrawal(transmission, at, { because }))
       else entries.push(withdrawal(transmission, at, { because, tooLate: true }))
     }
-  }
-  for (const id of doubtful) {
-    const transmission = await lockTransmission(query, id)
-    if (transmission === undefined) continue
-    await recordOccurrence(query, transmission, { what: 'held' }, at, {
-      code: unclearCode,
-      because:
-        'a cancel came that names an earlier time and an event nobody has heard of: release this one if it still stands',
-    })
   }
   return entries
 }

@@ -8,7 +8,7 @@ export interface AuditEntry {
   readonly actor: string
   readonly action: AuditAction
   /** What it was done to: `authorization:ID`, `transmission:ID`, `message:ID`, `event:ID`, `destination:ADDRESS`,
-   * `quarantine:GROUP`. */
+   * `quarantine:GROUP`, `channel:NAME`. */
   readonly subject: string
   readonly authorizationId?: string
   readonly detail: Readonly<Record<string, unknown>>
@@ -35,6 +35,7 @@ export type AuditAction =
   | 'inbox-answered'
   | 'message-replayed'
   | 'quarantine-released'
+  | 'export-completed'
   | 'trust-bundle-changed'
   | 'trust-bundle-held'
   | 'channel-paused'

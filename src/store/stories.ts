@@ -38,7 +38,7 @@ export async function holdStories(
   keys: readonly Buffer[],
   authorizationIds: readonly string[],
 ): Promise<void> {
-  if (keys.length === 0) return
+  if (keys.length === 0 && authorizationIds.length === 0) return
   await lockStories(query, keys)
   await query(
     // An array first: with OR, or a subquery in its place, every authorization there is would be read.

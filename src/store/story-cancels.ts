@@ -65,6 +65,30 @@ export async function takeBackEvents(query: Query, cancel: Cancel, toleranceMs: 
     )
     return { transmissions: [], doubtful: doubtful.map(({ id }) => id) }
   }
+  return { doubtful: [], transmissions: await spokenFor(query, taken) }
+}
+
+/**
+ * Takes back these events and no other, whatever else is told of their stories. The stories must be held.
+ *
+ * @param by the event that says so
+ */
+export async function takeEventsBack(
+  query: Query,
+  events: readonly string[],
+  by: string,
+): Promise<TakenBack['transmissions']> {
+  const taken = await query<{ id: string }>(
+    `UPDATE trigger_event SET taken_back_by = $2 WHERE id = ANY ($1::bigint[]) AND taken_back_by IS NULL RETURNING id`,
+    [events, by],
+  )
+  return spokenFor(query, taken)
+}
+
+async function spokenFor(
+  query: Query,
+  taken: readonly { readonly id: string }[],
+): Promise<TakenBack['transmissions']> {
   const rows = await query<{ id: string; event_id: string | null; kind: string; occurred_at: Date }>(
     `SELECT t.id, l.id AS event_id, l.kind, l.occurred_at
      FROM (SELECT DISTINCT transmission_id AS id FROM transmission_event WHERE event_id = ANY ($1::bigint[])) AS t
@@ -74,13 +98,10 @@ export async function takeBackEvents(query: Query, cancel: Cancel, toleranceMs: 
      ORDER BY t.id`,
     [taken.map(({ id }) => id)],
   )
-  return {
-    doubtful: [],
-    transmissions: rows.map(({ id, event_id, kind, occurred_at }) => ({
-      id,
-      ...(event_id !== null && { left: { eventId: event_id, kind, occurredAt: occurred_at } }),
-    })),
-  }
+  return rows.map(({ id, event_id, kind, occurred_at }) => ({
+    id,
+    ...(event_id !== null && { left: { eventId: event_id, kind, occurredAt: occurred_at } }),
+  }))
 }
 
 /** The event that a transmission is judged by first was taken back: another one that it speaks for takes its place. */
