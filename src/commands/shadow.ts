@@ -75,7 +75,7 @@ function inWords(
   since: Date,
 ): string {
   const lines = [
-    `Channel ${channel}, revision ${revision.slice(0, 12)}: ${compared} messages since ${since.toISOString().slice(0, 16)}Z compared, ${same} decided as before, ${compared - same} otherwise.`,
+    `Channel ${channel}, revision ${revision.slice(0, 12)}: ${compared} ${compared === 1 ? 'message' : 'messages'} since ${since.toISOString().slice(0, 16)}Z compared, ${same} decided as before, ${compared - same} otherwise.`,
     ...(withoutContent === 0
       ? []
       : [`${withoutContent} more are not kept beyond their decision and cannot be compared.`]),

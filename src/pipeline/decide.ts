@@ -155,7 +155,7 @@ async function decideAlone(ports: DecidePorts, query: Query, message: Undecided,
   const deletion = deletionIn(plan, message.content)
   if (deletion === undefined) return followIdentity(ports, query, message, at)
   const followed = await followDeletion(query, message, deletion, plan.revision, at)
-  return { messages: 1, transmissions: 0, outcomes: [{ channel: message.channel, ...followed }] }
+  return { messages: 1, transmissions: 0, outcomes: [{ channel: message.channel, ...followed }], misses: [] }
 }
 
 function identityMessage(

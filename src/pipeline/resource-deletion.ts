@@ -65,11 +65,19 @@ export async function followDeletion(
   await forgetContent(query, [message, ...settled])
   if (events.length === 0) {
     const because = 'the source deleted a resource of which nothing stands'
-    await recordMessages(query, [{ id, state: 'filtered', code: 'deletion', because, revision }], at)
+    await recordMessages(
+      query,
+      [{ id, state: 'filtered', code: 'deletion', because, cause: null, revision }],
+      at,
+    )
     return { state: 'filtered', outcome: 'deletion' }
   }
   const because = 'the source deleted the resource'
-  await recordMessages(query, [{ id, state: 'triggered', code: null, because: null, revision }], at)
+  await recordMessages(
+    query,
+    [{ id, state: 'triggered', code: null, because: null, cause: null, revision }],
+    at,
+  )
   const { kind } = events.at(-1)!
   const ids = await insertEvents(
     query,
