@@ -67,7 +67,9 @@ async function explainMessage(query: Query, message: MessageView): Promise<Expla
     )
   if (message.state === 'filtered') sentences.push(`It sets nothing in motion: ${message.because}.`)
   if (message.state === 'quarantined')
-    sentences.push(`It is in quarantine: ${message.because}. Correct the cause, then replay it.`)
+    sentences.push(
+      `It is in quarantine: ${message.because}. Correct the cause, then replay it, or release all that wait for the same: bluepost quarantine.`,
+    )
   if (event !== undefined) {
     sentences.push(
       `It says: ${event.kind}${event.cancels ? ', taken back' : ''}, at ${time(event.occurredAt)}.`,

@@ -14,14 +14,14 @@ export interface QuarantineGroup {
 }
 
 /** Reads the counters and two index entries of each group: the cost does not grow with what waits. Index: message_quarantined. */
-const groupsOf = (where: string): string => `
+const groupsOf = (where: string, limit = ''): string => `
   SELECT g.id, g.channel, g.cause, g.count, newest.because, oldest.received_at AS "firstAt", newest.received_at AS "lastAt"
   FROM (
     SELECT id, channel, cause, sum(count) AS count FROM (
       SELECT id, channel, cause, count FROM quarantine_group WHERE ${where}
       UNION ALL
       SELECT group_id, channel, cause, change FROM quarantine_change WHERE ${where.replaceAll('id ', 'group_id ')}
-    ) AS counted GROUP BY id, channel, cause HAVING sum(count) > 0
+    ) AS counted GROUP BY id, channel, cause HAVING sum(count) > 0 ${limit}
   ) AS g
   CROSS JOIN LATERAL (SELECT received_at FROM message m
     WHERE m.state = 'quarantined' AND m.channel = g.channel AND m.cause = g.cause ORDER BY m.id LIMIT 1) AS oldest
@@ -34,7 +34,8 @@ const groupsMax = 500
 /** Groups with a message that was received since the moment, the largest first; at most 500. */
 export async function listQuarantine(query: Query, since: Date | undefined): Promise<QuarantineGroup[]> {
   const rows = await query<QuarantineGroup & { count: string }>(
-    `${groupsOf('true')} WHERE $1::timestamptz IS NULL OR newest.received_at >= $1
+    // Without a moment the largest are known before anything is looked up.
+    `${groupsOf('true', since === undefined ? `ORDER BY sum(count) DESC, id LIMIT ${groupsMax}` : '')} WHERE $1::timestamptz IS NULL OR newest.received_at >= $1
      ORDER BY g.count DESC, g.id LIMIT ${groupsMax}`,
     [since ?? null],
   )

@@ -66,6 +66,8 @@ export interface MessageView {
   readonly peer: string
   readonly state: string
   readonly code: string | null
+  /** Of what is quarantined: what the messages of its group have in common. */
+  readonly cause: string | null
   readonly because: string | null
   readonly flags: readonly string[]
   readonly revision: string | null
@@ -80,8 +82,8 @@ export interface MessageFilter {
   readonly limit: number
 }
 
-const messageColumns = `id, channel, received_at AS "receivedAt", sender, control_id AS "controlId", bytes, peer, state, code, because,
-  flags, revision, decided_at AS "decidedAt"`
+const messageColumns = `id, channel, received_at AS "receivedAt", sender, control_id AS "controlId", bytes, peer, state, code, cause,
+  because, flags, revision, decided_at AS "decidedAt"`
 
 /** Newest first. */
 export function listMessages(query: Query, filter: MessageFilter): Promise<MessageView[]> {
