@@ -16,7 +16,7 @@ import { startBulkServer } from '../neighbours/bulk-server.ts'
 import { anAuthorization } from '../store/ellen.ts'
 import { freshDatabase } from '../support/database.ts'
 
-export const { plans } = loadChannels({
+const { plans } = loadChannels({
   channelsDirectory: 'channels',
   mappingsDirectory: 'mappings',
   environment: {},
